@@ -1,0 +1,75 @@
+# Every target makes its own environment first: a `.venv` from the locked, hashed requirements. Nothing else is needed
+# than make and a Python ≥ 3.11; `make PYTHON=/path/to/python3` chooses one.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock clean
+
+LOCK    := deploy/requirements-dev.txt
+VENV    := .venv
+READY   := $(VENV)/ready
+PYTHONS := python3.13 python3.12 python3.11 python3 python
+ARGS    :=
+
+# A name on the PATH is not yet a Python: version switchers leave stubs that only print an error, and some systems split
+# venv, ensurepip or sqlite3 off into packages of their own. So each candidate must import what is needed.
+USABLE  := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(sys.version_info < (3, 11) or sqlite3.sqlite_version_info < (3, 37))
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## the whole thing on this machine: no account, nothing is paid
+	@$(VENV)/bin/taskrelay demo $(ARGS)
+
+test: $(READY) ## every test (make test ARGS="-k lanes" for some)
+	@$(VENV)/bin/pytest $(ARGS)
+
+check: $(READY) ## formatting, lint, types
+	@$(VENV)/bin/ruff format --check --quiet . || { echo 'Not formatted; to mend it: $(VENV)/bin/ruff format .'; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+
+bench: $(READY) ## throughput and latency of this build
+	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+clean: ## remove the environment, caches and what the demo left
+	@rm -rf $(VENV) .demo .ci/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	@find service storage tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew whenever the lock or the metadata changed, so that nothing the lock no longer names stays behind. pip is the
+# one Python brought along; it is neither upgraded nor asked for anything without a hash. Progress goes to a file, which
+# is shown when something fails.
+$(READY): $(LOCK) pyproject.toml
+	@python=''; \
+	for candidate in $(or $(PYTHON),$(PYTHONS)); do \
+	  if "$$candidate" -c '$(USABLE)' >/dev/null 2>&1; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'No usable Python found (tried: $(or $(PYTHON),$(PYTHONS))).' >&2; \
+	  echo 'taskrelay needs Python 3.11 or later with venv and SQLite 3.37 or later. On Debian or Ubuntu: apt install python3-venv.' >&2; \
+	  echo 'If it has another name: make PYTHON=/path/to/python3' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Preparing $(VENV) with $$("$$python" -c 'import platform, sys; print("Python", platform.python_version(), sys.executable)') ..."; \
+	rm -rf $(VENV); mkdir -p $(VENV); log=$(VENV)/install.log; \
+	{ "$$python" -m venv $(VENV) \
+	  && $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input --require-hashes -r $(LOCK) \
+	  && $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input --no-deps --no-build-isolation -e . ; \
+	} >"$$log" 2>&1 || { cat "$$log" >&2; echo "Could not prepare $(VENV); what pip said stands above and in $$log." >&2; exit 1; }
+	@touch $(READY)
+
+# For maintainers. Resolved on the oldest supported Python, whose needs include those of the later ones; hashes are those
+# of every file of a release, so one lock serves Linux on x86-64 and ARM (and macOS). pip-tools stays out of the lock
+# because it would pull pip itself into every environment.
+LOCKER  := build/lock
+COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(LOCKER)/bin/pip-compile --quiet --generate-hashes --strip-extras \
+           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --extra demo
+
+lock: ## resolve and pin the dependencies again (make lock UPGRADE=--upgrade for newer ones)
+	@python3.11 -m venv --clear $(LOCKER)
+	@$(LOCKER)/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+	@$(LOCKER)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' >build/dev.in
+	@$(COMPILE) $(UPGRADE) --output-file deploy/requirements-dev.txt pyproject.toml build/dev.in
+	@$(COMPILE) $(UPGRADE) --constraint deploy/requirements-dev.txt --output-file deploy/requirements.txt pyproject.toml
+	@sed '/^    #   -c /d' deploy/requirements.txt >build/locked && mv build/locked deploy/requirements.txt
+	@grep -c '==' deploy/requirements-dev.txt deploy/requirements.txt

@@ -1,0 +1,284 @@
+"""Puts the parts together: the one place that knows settings, engines and network clients at the same time."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service import __version__
+from service.core import ids
+from service.core.keys import Keyring
+from service.core.tokens import Tokens
+from service.net.client import Channel, ProviderClient
+from service.net.dial import boottime
+from service.net.guard import Policy
+from service.net.resolver import Resolver
+from service.net.sender import Sender
+from service.pipeline.account import AccountLane
+from service.pipeline.accounts import AccountDesk, Callbacks
+from service.pipeline.lanes import Lanes, Worker
+from service.pipeline.poll import PollDesk
+from service.pipeline.record import Batch, Desk
+from service.pipeline.recorder import Recorder
+from service.pipeline.relay import EndpointLane, RelayDesk
+from service.pipeline.submit import SubmitDesk
+from service.pipeline.sweep import Sweep
+from service.pipeline.watch import Watch
+from service.providers.base import Account
+from service.providers.registry import PROVIDERS
+from service.runtime import Loop
+from service.settings import AccountSettings, Settings
+from storage import lanes as lane_rows
+from storage import projects
+from storage.database import Database, open_database
+from storage.records import Lane, LaneKind
+from storage.sqlite import SQLiteDatabase
+
+USER_AGENT = f"taskrelay/{__version__}"
+SWEEP_EVERY_SECONDS = 30.0
+
+
+class StartError(Exception):
+    """The service cannot start as it is configured; the text says what to do."""
+
+
+def clock() -> int:
+    """Microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+def mint(prefix: str) -> str:
+    """A new id."""
+    return ids.mint(prefix, clock(), secrets.token_bytes(10))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Everything a process needs, wired. Made by `open_service`."""
+
+    settings: Settings
+    database: Database
+    keyring: Keyring
+    tokens: Tokens
+    policy: Policy
+    accounts: Mapping[str, AccountDesk]
+    recorder: Recorder
+    lanes: Lanes
+    sweep: Sweep
+    watch: Watch
+
+    @property
+    def loops(self) -> list[Loop]:
+        """What a working replica runs beside `lanes.run`."""
+        return [
+            Loop(name="heartbeat", run_once=self._heartbeat, every_seconds=self.settings.timing.heartbeat_seconds),
+            Loop(name="sweep", run_once=self.sweep.run_once, every_seconds=SWEEP_EVERY_SECONDS),
+        ]
+
+    async def _heartbeat(self) -> int:
+        await self.lanes.heartbeat()
+        return 0
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
+    """The database and the keys alone: what short commands need."""
+    keyring = keyring_of(settings)
+    database = await open_database(settings.database_url, clock=clock)
+    try:
+        yield database, keyring
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Open everything a serving process needs; on the way out, finish what is in flight and give the lanes back.
+
+    Raises `StartError`, `storage.errors.StorageError` or ValueError with a text for the operator.
+    """
+    async with open_store(settings) as (database, keyring):
+        if isinstance(database, SQLiteDatabase):
+            database.claim_serving()
+            await database.write(lane_rows.void_leases)  # whoever held them is dead: we hold the file
+        installation = await database.read(projects.installation)
+        tokens = Tokens(keyring, installation)
+        policy = policy_of(settings)
+        accounts = accounts_of(settings)
+        resolvers = Resolver(), Resolver(threads=8)
+        client = ProviderClient(policy, resolvers[1], user_agent=USER_AGENT)
+        sender = Sender(
+            policy, resolvers[0], user_agent=USER_AGENT, timeout_seconds=settings.timing.attempt_timeout_seconds
+        )
+        service = _wire(settings, database, keyring, tokens, policy, accounts, client, sender, installation)
+        try:
+            yield service
+        finally:
+            await service.lanes.stop()
+            await service.recorder.drain()
+            await client.aclose()
+            await sender.aclose()
+            for resolver in resolvers:
+                resolver.close()
+
+
+def _wire(
+    settings: Settings,
+    database: Database,
+    keyring: Keyring,
+    tokens: Tokens,
+    policy: Policy,
+    accounts: Mapping[str, AccountDesk],
+    client: ProviderClient,
+    sender: Sender,
+    installation: str,
+) -> Service:
+    chance = random.random
+    watch = Watch()
+    desk = Desk(
+        accounts={name: account.rules() for name, account in accounts.items()},
+        public_url=public_url_of(settings),
+        event_key=installation.encode(),  # never rotates, so a fact keeps its event id through restore and rotation
+        output_url=lambda task_id: f"{public_url_of(settings)}/o/{tokens.output(task_id)}",
+        clock=clock,
+        entropy=secrets.token_bytes,
+        chance=chance,
+    )
+
+    def arrived(batch: Batch) -> None:
+        lanes.arrived(batch)
+        watch.recorded(batch)
+
+    recorder = Recorder(database, desk, arrived=arrived)
+    relaying = RelayDesk(
+        database=database,
+        sender=sender,
+        unseal=lambda sealed: keyring.open(sealed, "secret"),
+        clock=clock,
+        chance=chance,
+        user_agent=USER_AGENT,
+        attempt_seconds=settings.timing.attempt_timeout_seconds,
+    )
+    submitting = SubmitDesk(
+        recorder=recorder, client=client, clock=clock, boottime=boottime, mint=mint, callback_token=tokens.callback
+    )
+    polling = PollDesk(recorder=recorder, client=client, clock=clock)
+
+    def make(lane: Lane) -> Worker:
+        if lane.kind is LaneKind.ENDPOINT:
+            return EndpointLane(lane, relaying)
+        return AccountLane(lane, accounts[lane.key], database=database, submitting=submitting, polling=polling)
+
+    lanes = Lanes(
+        database,
+        owner=f"{os.getpid()}-{secrets.token_hex(6)}",
+        accounts=list(accounts),
+        clock=clock,
+        make=make,
+        ttl_seconds=settings.timing.lane_ttl_seconds,
+    )
+    return Service(
+        settings=settings,
+        database=database,
+        keyring=keyring,
+        tokens=tokens,
+        policy=policy,
+        accounts=accounts,
+        recorder=recorder,
+        lanes=lanes,
+        sweep=Sweep(database, recorder, clock=clock),
+        watch=watch,
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What may be called."""
+    ports = settings.egress.ports
+    own = {host} if (host := _host_of(settings.public_url)) else set()
+    return Policy(
+        allow=tuple(settings.egress.allow), ports=None if ports == "*" else frozenset(ports), denied_hosts=frozenset(own)
+    )
+
+
+def accounts_of(settings: Settings) -> dict[str, AccountDesk]:
+    """The accounts that may be asked. Raises `StartError` naming every one that cannot work."""
+    found: dict[str, AccountDesk] = {}
+    faults: list[str] = []
+    for name, account in settings.accounts.items():
+        if not account.enabled:
+            continue
+        prefix = f"TASKRELAY_ACCOUNTS__{name.upper()}__"
+        if account.provider not in PROVIDERS:
+            faults.append(f"{prefix}PROVIDER: there is no provider {account.provider!r}; there is {', '.join(PROVIDERS)}")
+        elif account.api_key is None:
+            faults.append(f"{prefix}API_KEY is not set (or {prefix}ENABLED=false)")
+        else:
+            found[name] = _account(name, account, settings)
+    if faults:
+        raise StartError("\n".join(faults))
+    return found
+
+
+def _account(name: str, account: AccountSettings, settings: Settings) -> AccountDesk:
+    provider = PROVIDERS[account.provider]
+    traits = provider.traits
+    assert account.api_key is not None  # noqa: S101 (accounts_of has checked)
+    return AccountDesk(
+        account=Account(name=name, provider=account.provider, endpoint_path=account.endpoint_path),
+        provider=provider,
+        channel=Channel(
+            name=name, base_url=account.base_url or provider.base_url, api_key=account.api_key.get_secret_value()
+        ),
+        callbacks=Callbacks(account.callbacks),
+        rate=account.rate.per_second if account.rate is not None else traits.rate,
+        max_open_tasks=account.max_open_tasks,
+        expected_seconds=account.expected_seconds or traits.expected_seconds,
+        settle_seconds=settings.timing.settle_seconds,
+        submit_deadline_seconds=settings.timing.submit_deadline_seconds,
+        query_seconds=settings.timing.query_timeout_seconds,
+        unit_price=str(account.unit_price) if account.unit_price is not None else None,
+        webhook_secret=account.webhook_secret.get_secret_value() if account.webhook_secret is not None else None,
+        public_url=settings.public_url,
+    )
+
+
+def public_url_of(settings: Settings) -> str:
+    """Where clients find us: what is configured, else where we listen."""
+    return settings.public_url or f"http://{settings.host}:{settings.port}"
+
+
+def _host_of(url: str | None) -> str | None:
+    return url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)[0] if url else None
+
+
+def keyring_of(settings: Settings) -> Keyring:
+    """The configured keys; without any, on SQLite, those of a file beside the database, made at first use."""
+    if settings.secret_keys:
+        return Keyring([key.get_secret_value() for key in settings.secret_keys])
+    path = secret_file(settings)
+    if path is None:
+        raise StartError(
+            "TASKRELAY_SECRET_KEYS is not set. Replicas must share it; make one with: openssl rand -base64 48"
+        )
+    try:
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(made, "w") as file:
+            file.write(secrets.token_urlsafe(48) + "\n")
+    lines = [line.strip() for line in path.read_text().splitlines()]
+    return Keyring([line.encode() for line in lines if line])
+
+
+def secret_file(settings: Settings) -> Path | None:
+    """Where the key is kept when none is configured; None when it must be configured."""
+    if not settings.database_url.startswith("sqlite:///"):
+        return None
+    return Path(settings.database_url.removeprefix("sqlite:///")).absolute().parent / "taskrelay.secret"

@@ -1,0 +1,244 @@
+"""Owns lanes: claims those that are due, runs one worker each, keeps the leases alive, and gives idle lanes back.
+
+A lane is an island: its worker alone reads and settles that party's rows, so caps, rate, breaker and order are plain
+local state, and a slow or dead party costs nobody else anything. What a worker holds in memory a restart can rebuild from the rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from service.pipeline.record import Batch, Fresh, LaneKey
+from storage import lanes
+from storage.database import Connection, Database
+from storage.errors import StorageError
+from storage.records import Lane, LaneKind
+
+log = logging.getLogger("taskrelay.lanes")
+
+SECOND = 1_000_000
+CLAIM_AT_ONCE = 200
+LINGER_SECONDS = 2.0  # an idle lane is kept this long: the next event then needs no claim
+LOOK_EVERY_SECONDS = 5.0  # for lanes whose owner died elsewhere; everything of our own rings
+LEASE_SLACK_SECONDS = 5.0
+
+
+class Worker(Protocol):
+    """Works one lane. `run_once` starts and settles what it can without waiting, and says how much that was."""
+
+    lane: Lane
+    lost: bool  # someone else owns the lane now
+
+    async def run_once(self) -> int: ...
+
+    def next_at(self) -> int | None:
+        """When `run_once` will have something to do without being rung; None: never."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is in flight or waits in memory."""
+
+    def ring(self, at: int) -> None:
+        """Work arrived that is due at this instant."""
+
+    def hand(self, fresh: Fresh) -> None:
+        """A delivery was just committed."""
+
+    async def wait(self, seconds: float) -> None:
+        """Until rung, or something in flight ends, or the time is over."""
+
+    async def next_due(self, tx: Connection) -> int | None:
+        """When the party's rows say there is work. Called with the lane's row locked."""
+
+    async def stop(self) -> None:
+        """Start nothing more; return when nothing is in flight."""
+
+
+class Lanes:
+    """All lanes this process owns."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        owner: str,
+        accounts: Sequence[str],
+        clock: Callable[[], int],
+        make: Callable[[Lane], Worker],
+        ttl_seconds: float = 60.0,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
+        self._database = database
+        self._owner = owner
+        self._accounts = list(accounts)
+        self._clock = clock
+        self._make = make
+        self._ttl = ttl_seconds
+        self._linger = int(linger_seconds * SECOND)
+        self._workers: dict[LaneKey, Worker] = {}
+        self._running: dict[LaneKey, asyncio.Task[None]] = {}
+        self._rung = asyncio.Event()
+        self._next_claim_at: int | None = 0
+        self._stopping = False
+
+    def arrived(self, batch: Batch) -> None:
+        """Tell the lanes of a commit. Lanes we do not hold are claimed when their time comes."""
+        for fresh in batch.fresh:
+            holder = self._workers.get((LaneKind.ENDPOINT, fresh.endpoint_id))
+            if holder is not None:
+                holder.hand(fresh)
+        for key, at in batch.arrivals.items():
+            self.ring(key, at)
+
+    def ring(self, key: LaneKey, at: int) -> None:
+        holder = self._workers.get(key)
+        if holder is not None:
+            holder.ring(at)
+        elif self._next_claim_at is None or at < self._next_claim_at:
+            self._next_claim_at = at
+            self._rung.set()
+
+    def worker(self, key: LaneKey) -> Worker | None:
+        """The worker of a lane we hold."""
+        return self._workers.get(key)
+
+    async def run_once(self) -> int:
+        """Claim what is due; returns how many lanes were taken."""
+        taken = await self._database.write(
+            lambda tx: lanes.claim(
+                tx,
+                owner=self._owner,
+                accounts=self._accounts,
+                now=self._clock(),
+                ttl_seconds=self._ttl,
+                batch=CLAIM_AT_ONCE,
+            )
+        )
+        for lane in taken:
+            worker = self._make(replace(lane, until=self._clock() + int(self._ttl * SECOND)))
+            self._workers[lane.kind, lane.key] = worker
+            self._running[lane.kind, lane.key] = asyncio.create_task(self._work(worker))
+        if len(taken) < CLAIM_AT_ONCE:
+            self._next_claim_at = await self._database.read(
+                lambda tx: lanes.next_claim(tx, owner=self._owner, accounts=self._accounts)
+            )
+        return len(taken)
+
+    async def run(self) -> None:
+        """Claim lanes as they become due, until cancelled."""
+        while True:
+            self._rung.clear()
+            try:
+                if await self.run_once() == CLAIM_AT_ONCE:
+                    continue
+            except StorageError as error:
+                log.error("lanes cannot be claimed: %s", error)
+                await asyncio.sleep(1.0)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        due = self._next_claim_at
+        seconds = (
+            LOOK_EVERY_SECONDS if due is None else min(max((due - self._clock()) / SECOND, 0.0), LOOK_EVERY_SECONDS)
+        )
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            pass
+
+    async def heartbeat(self) -> int:
+        """Extend our leases; a worker whose lease is gone is told so. Returns how many live."""
+        now = self._clock()
+        alive = await self._database.write(
+            lambda tx: lanes.heartbeat(tx, owner=self._owner, now=now, ttl_seconds=self._ttl)
+        )
+        for worker in list(self._workers.values()):
+            if (worker.lane.kind, worker.lane.key, worker.lane.epoch) in alive:
+                worker.lane = replace(worker.lane, until=now + int(self._ttl * SECOND))
+            else:
+                worker.lost = True
+                worker.ring(now)
+        return len(alive)
+
+    async def stop(self) -> None:
+        """Finish what is in flight and give every lane back, so that a successor need not wait for the leases."""
+        self._stopping = True
+        for worker in list(self._workers.values()):
+            worker.ring(self._clock())
+        if self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    async def _work(self, worker: Worker) -> None:
+        given = False
+        try:
+            while not (given or worker.lost or self._stopping):
+                given = await self._turn(worker)
+        finally:
+            await self._finish(worker)
+            if not (given or worker.lost):
+                await self._give_back(worker)
+            self._forget(worker)
+
+    async def _finish(self, worker: Worker) -> None:
+        try:
+            await worker.stop()
+        except StorageError as error:
+            log.error("lane %s %s: results were not stored: %s", worker.lane.kind, worker.lane.key, error)
+
+    async def _turn(self, worker: Worker) -> bool:
+        """One turn of a lane. Returns whether the lane was given back."""
+        try:
+            if await worker.run_once():
+                return False
+        except StorageError as error:
+            log.error("lane %s %s: %s", worker.lane.kind, worker.lane.key, error)
+            await asyncio.sleep(0.5)
+            return False
+        at = worker.next_at()
+        seconds = None if at is None else max((at - self._clock()) / SECOND, 0.0)
+        if not worker.idle:
+            await worker.wait(LOOK_EVERY_SECONDS if seconds is None else min(seconds, LOOK_EVERY_SECONDS))
+            return False
+        if seconds is not None and seconds * SECOND <= self._linger:
+            await worker.wait(seconds)
+            return False
+        before = worker.next_at()
+        await worker.wait(self._linger / SECOND)
+        if worker.next_at() != before or not worker.idle:
+            return False
+        return await self._give_back(worker)
+
+    async def _give_back(self, worker: Worker) -> bool:
+        """Release in two statements: lock first, then the time from the rows, so no arrival is lost in between."""
+
+        async def unit(tx: Connection) -> bool:
+            if not await lanes.hold(tx, worker.lane):
+                return True
+            due = await worker.next_due(tx)
+            if due is not None and not self._stopping and due <= self._clock() + self._linger:
+                return False  # something came while we looked
+            return await lanes.release(tx, worker.lane, next_due_at=due)
+
+        try:
+            given = await self._database.write(unit)
+        except StorageError as error:
+            log.error("lane %s %s cannot be given back: %s", worker.lane.kind, worker.lane.key, error)
+            given = False
+        if given:
+            self._forget(worker)
+            self._next_claim_at = 0  # what arrived since the release rang a worker that is gone: look again
+            self._rung.set()
+        else:
+            worker.ring(self._clock())
+        return given
+
+    def _forget(self, worker: Worker) -> None:
+        key = (worker.lane.kind, worker.lane.key)
+        if self._workers.get(key) is worker:  # not the next owner of the same lane
+            del self._workers[key]
+            del self._running[key]

@@ -1,0 +1,74 @@
+"""Step 2' of the flow: ask the provider. Polls, look-ups of unconfirmed purchases, and the queries that pushes ring for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.core.observation import Claim, Observation, Reading, Source
+from service.net.client import ProviderClient
+from service.net.guard import NetError
+from service.pipeline.accounts import AccountDesk
+from service.pipeline.recorder import Recorder
+from service.providers.base import ProviderError
+from storage.records import Task
+
+log = logging.getLogger("taskrelay.poll")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollDesk:
+    """What asking needs."""
+
+    recorder: Recorder
+    client: ProviderClient
+    clock: Callable[[], int]
+
+
+async def query(
+    tasks: Sequence[Task], account: AccountDesk, desk: PollDesk, *, prompted_by: Mapping[str, Claim]
+) -> list[Reading]:
+    """Ask after bound tasks in one request and record the answers. `prompted_by`: task id → what a push claimed."""
+    asked_at = desk.clock()
+    try:
+        found = await desk.client.drive(
+            account.provider.query(account.account, tasks), account.channel, timeout_seconds=account.query_seconds
+        )
+    except Exception as failure:
+        reading = _failed(failure, account)
+        found = {task.id: reading for task in tasks}
+    readings = [found.get(task.id, Reading(claim=Claim.ABSENT)) for task in tasks]
+    await desk.recorder.record_all(
+        [
+            Observation(
+                task_id=task.id,
+                source=Source.POLL,
+                reading=reading,
+                at=asked_at,
+                prompted_by=prompted_by.get(task.id),
+            )
+            for task, reading in zip(tasks, readings, strict=True)
+        ]
+    )
+    return readings
+
+
+async def look_up(task: Task, account: AccountDesk, desk: PollDesk) -> Reading:
+    """Search for a purchase of unknown fate by our own id and record the answer."""
+    asked_at = desk.clock()
+    try:
+        reading = await desk.client.drive(
+            account.provider.look_up(account.account, task), account.channel, timeout_seconds=account.query_seconds
+        )
+    except Exception as failure:
+        reading = _failed(failure, account)
+    await desk.recorder.record(Observation(task_id=task.id, source=Source.LOOK_UP, reading=reading, at=asked_at))
+    return reading
+
+
+def _failed(failure: Exception, account: AccountDesk) -> Reading:
+    """A query that did not work out says nothing of any job."""
+    if not isinstance(failure, NetError | ProviderError):
+        log.error("asking %s: its adapter failed", account.account.name, exc_info=failure)
+    return Reading(claim=Claim.UNREACHABLE, detail=str(failure) or type(failure).__name__)

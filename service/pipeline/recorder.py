@@ -1,0 +1,103 @@
+"""Gathers observations from everywhere into batches for `record`, and tells the lanes what each commit brought."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from service.core.observation import Observation
+from service.pipeline.record import Batch, Callback, Desk, Recorded, record
+from storage.database import Database
+from storage.errors import Stale, StorageError, Unavailable
+
+log = logging.getLogger("taskrelay.record")
+
+BATCH = 256
+WAITING = 20_000
+TRIES = 5
+
+
+class Recorder:
+    """The one door to `record`. What arrives while a batch is being committed is the next batch; nothing lingers."""
+
+    def __init__(self, database: Database, desk: Desk, *, arrived: Callable[[Batch], None]) -> None:
+        self._database = database
+        self._desk = desk
+        self._arrived = arrived
+        self._waiting: deque[tuple[Observation | Callback, asyncio.Future[Recorded]]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+
+    async def record(self, seen: Observation | Callback) -> Recorded:
+        """Fold one observation; returns once it is durable. Raises `Unavailable` when it could not be stored."""
+        return await self.submit(seen)
+
+    async def record_all(self, seen: Sequence[Observation | Callback]) -> list[Recorded]:
+        """Fold several, in order."""
+        return list(await asyncio.gather(*(self.submit(one) for one in seen)))
+
+    async def record_surely(self, seen: Observation) -> Recorded:
+        """Record evidence that must not get lost: tried again, with pauses, as long as the process lives.
+
+        Should the process die first, the lane's next owner finds the submission without a fate and looks for it.
+        """
+        pause = 0.1
+        while True:
+            try:
+                return await self.submit(seen)
+            except StorageError as error:
+                log.error("%s of %s is kept in memory, storage: %s", seen.claim, seen.task_id, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 10.0)
+
+    def submit(self, seen: Observation | Callback) -> asyncio.Future[Recorded]:
+        if len(self._waiting) >= WAITING:
+            raise Unavailable(f"{WAITING} observations are waiting already")
+        done: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
+        self._waiting.append((seen, done))
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        # Shielded by construction: a caller that is cancelled cancels only its own wait on a copy.
+        return asyncio.shield(done)
+
+    async def drain(self) -> None:
+        """Wait until everything submitted so far is settled."""
+        while self._runner is not None:
+            await asyncio.wait([self._runner])
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
+                await self._commit(batch)
+        finally:
+            self._runner = None
+
+    async def _commit(self, batch: Sequence[tuple[Observation | Callback, asyncio.Future[Recorded]]]) -> None:
+        """Commit a batch; a poison observation is isolated by recording each alone."""
+        seen = [one for one, _ in batch]
+        try:
+            result = await self._write(seen)
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, Unavailable):
+                for one in batch:
+                    await self._commit([one])
+                return
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(error)
+                    done.exception()  # a caller that went away is not an error of ours
+            return
+        self._arrived(result)
+        for (_, done), recorded in zip(batch, result.recorded, strict=True):
+            if not done.done():
+                done.set_result(recorded)
+
+    async def _write(self, seen: Sequence[Observation | Callback]) -> Batch:
+        for _ in range(TRIES):
+            try:
+                return await self._database.write(lambda tx: record(tx, seen, self._desk))
+            except Stale:
+                continue
+        raise StorageError(f"the tasks of this batch kept changing; gave up after {TRIES} tries")

@@ -1,0 +1,79 @@
+"""Step 1 of the flow: buy one task, so that nothing is paid twice and nothing paid is lost.
+
+Intent first, durable, with its deadline; then a fresh connection that refuses to write after that deadline; then whatever came
+back is recorded, and what did not come back is *ambiguous*, which is resolved by evidence and never by sending again on a guess.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.core.lifecycle import Outcome
+from service.core.observation import Claim, Observation, Reading, Source
+from service.net.client import FateUnknown, NeverSent, ProviderClient
+from service.pipeline.accounts import AccountDesk
+from service.pipeline.recorder import Recorder
+from service.providers.base import ProviderError
+from storage.records import Task
+
+log = logging.getLogger("taskrelay.submit")
+
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitDesk:
+    """What buying needs. `boottime`: seconds by CLOCK_BOOTTIME, which unlike the monotonic clock counts suspended time."""
+
+    recorder: Recorder
+    client: ProviderClient
+    clock: Callable[[], int]
+    boottime: Callable[[], float]
+    mint: Callable[[str], str]
+    callback_token: Callable[[str], str]
+
+
+async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading | None:
+    """Make one submission. Returns what the provider said, or None when the task was not ours to buy any more."""
+    # Anchored before the stored deadline is computed, so the guard at the socket is never later than what is on disk.
+    deadline = desk.boottime() + account.submit_deadline_seconds
+    submission_id = desk.mint("sub")
+    intent = Observation(
+        task_id=task.id,
+        source=Source.SUBMIT,
+        reading=Reading(claim=Claim.INTENT),
+        at=desk.clock(),
+        submission_id=submission_id,
+        submission_deadline_at=desk.clock() + int(account.submit_deadline_seconds * SECOND),
+    )
+    recorded = await desk.recorder.record(intent)
+    if recorded.outcome is not Outcome.CHANGED or recorded.task is None or recorded.task.finished_at is not None:
+        return None
+    reading = await _ask(recorded.task, submission_id, account, desk, deadline)
+    answer = Observation(
+        task_id=task.id, source=Source.SUBMIT, reading=reading, at=desk.clock(), submission_id=submission_id
+    )
+    await desk.recorder.record_surely(answer)
+    return reading
+
+
+async def _ask(task: Task, submission_id: str, account: AccountDesk, desk: SubmitDesk, deadline: float) -> Reading:
+    callback_url = None
+    if account.pushes:
+        token = desk.callback_token(submission_id)
+        callback_url = f"{account.public_url}/callbacks/{account.provider.name}/{token}"
+    flow = account.provider.submit(account.account, task, callback_url)
+    try:
+        return await desk.client.drive(
+            flow, account.channel, timeout_seconds=account.submit_deadline_seconds, deadline=deadline
+        )
+    except NeverSent as failure:
+        return Reading(claim=Claim.DEFERRED, detail=f"never sent: {failure}")
+    except (FateUnknown, ProviderError) as failure:
+        return Reading(claim=Claim.AMBIGUOUS, detail=str(failure))
+    except Exception:
+        # An adapter's mistake says nothing of what the provider did, so it is treated as the worst.
+        log.exception("submitting %s: the adapter of %s failed", task.id, account.provider.name)
+        return Reading(claim=Claim.AMBIGUOUS, detail="the adapter could not read the answer")

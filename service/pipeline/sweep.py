@@ -1,0 +1,47 @@
+"""Step 5 of the flow: what nobody else looks after. Deadlines of tasks without an account, and lanes left without a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from service.core.observation import Claim, Observation, Reading, Source
+from service.pipeline.recorder import Recorder
+from storage import lanes, tasks
+from storage.database import Database
+
+log = logging.getLogger("taskrelay.sweep")
+
+SECOND = 1_000_000
+BATCH = 500
+GRACE_SECONDS = 60.0  # an account's own lane looks at its tasks at their deadline; this is for those it did not
+
+
+class Sweep:
+    """Run every half minute."""
+
+    def __init__(self, database: Database, recorder: Recorder, *, clock: Callable[[], int]) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._clock = clock
+
+    async def run_once(self) -> int:
+        """Returns how many tasks were reminded of their deadline and lanes mended."""
+        before = self._clock() - int(GRACE_SECONDS * SECOND)
+        overdue = await self._database.read(lambda tx: tasks.overdue(tx, before=before, batch=BATCH))
+        if overdue:
+            await self._recorder.record_all(
+                [
+                    Observation(
+                        task_id=task_id,
+                        source=Source.DEADLINE,
+                        reading=Reading(claim=Claim.OVERDUE),
+                        at=self._clock(),
+                    )
+                    for task_id in overdue
+                ]
+            )
+        mended = await self._database.write(lanes.mend)
+        for key in mended:
+            log.error("lane %s had work and no time: mended; please report this", key)
+        return len(overdue) + len(mended)

@@ -1,0 +1,1 @@
+"""Provider contracts: one file each, pure. Adapters *ask* (they yield requests and return readings); they never dial."""

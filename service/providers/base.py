@@ -1,0 +1,185 @@
+"""What a provider contract is: its models, its traits, and flows that ask and read.
+
+A flow is a generator: it yields an `Ask`, is sent the `Reply`, and returns what it read. `net.client` does the sending, so
+time limits, size caps, credentials and error classes exist once. Everything here is pure and total: garbage in a
+reply raises `BadReply` or becomes `Claim.UNKNOWN`/`Claim.AMBIGUOUS`, never another exception.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, DecimalException
+from typing import Protocol, TypeAlias, TypeVar
+
+from service.core.json_text import MAX_INTEGER, excess
+from service.core.observation import Reading
+from service.core.request import TaskRequest
+from storage.records import Task
+
+
+class ProviderError(Exception):
+    """Something about a provider's answer was wrong."""
+
+
+class BadReply(ProviderError):
+    """The provider's bytes could not be read; nothing is known about the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request an adapter wants made. `path` is appended to the account's base URL; `query` is encoded by the sender.
+
+    `paid`: this request buys. It gets a fresh connection, the submission's deadline and the guard at the socket.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, object] | None = None
+    paid: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back. `headers`: names lower-cased. `body`: identity-encoded bytes, capped by the sender."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+T = TypeVar("T")
+Flow: TypeAlias = Generator[Ask, Reply, T]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """One inbound provider push as received. `headers`: names lower-cased."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What the contract can do; behaviour is driven by these, never by a provider's name."""
+
+    callbacks: bool  # accepts a callback URL and pushes
+    batch: int = 1  # jobs one query may name
+    look_up: bool = False  # finds a job by our external id
+    expected_seconds: int = 120  # how long a job usually takes, until durations are learned
+    rate: float = 5.0  # requests a second per account, unless configured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One model of a contract and which words of the common input it takes."""
+
+    name: str
+    inputs: frozenset[str]
+    options: frozenset[str] = frozenset()  # native fields `provider_options` may carry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What an adapter may know of an account; its credential stays with the sender."""
+
+    name: str
+    provider: str
+    endpoint_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Expected price of one task in the contract's own unit; None when the price is not known."""
+
+    unit: str
+    amount: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A request that the contract accepts: the effective input with every default spelled out."""
+
+    input: Mapping[str, object]
+    provider_options: Mapping[str, object]
+    estimate: Estimate
+
+
+class Provider(Protocol):
+    """One company's contract."""
+
+    name: str
+    base_url: str
+    traits: Traits
+    models: Mapping[str, Model]
+
+    def prepare(self, request: TaskRequest) -> Prepared:
+        """Check against the contract's own limits. Raises `core.request.Invalid` with every fault and its pointer."""
+
+    def submit(self, account: Account, task: Task, callback_url: str | None) -> Flow[Reading]:
+        """Buy. Claims ACCEPTED (with provider_task_id), REFUSED, DEFERRED or AMBIGUOUS."""
+
+    def query(self, account: Account, tasks: Sequence[Task]) -> Flow[Mapping[str, Reading]]:
+        """Ask after bound tasks (at most `traits.batch`), answered by task id; a task the reply lacks is ABSENT."""
+
+    def look_up(self, account: Account, task: Task) -> Flow[Reading]:
+        """Find a job by our external id (the task id). ABSENT only on a well-formed empty answer."""
+
+    def read(self, push: Push) -> Reading:
+        """What a push says. Pure and total: what cannot be read claims UNKNOWN."""
+
+    def signed(self, push: Push, secret: str, now: int) -> bool:
+        """Whether the push carries a valid, fresh signature made with `secret`. `now`: microseconds, as all instants."""
+
+
+# All contracts, asked for when a refusal wants to say who else takes what this one lacks.
+Everyone: TypeAlias = Callable[[], Mapping[str, Provider]]
+
+
+def parse_reply(body: bytes) -> object:
+    """Read a provider's body leniently, and raise nothing but `BadReply`.
+
+    Integers beyond 2^53 and numbers with odd exponents become their own text, so that an 18-digit id sent as a JSON
+    number keeps every digit; other fractions become Decimal. Bytes that are not UTF-8 become U+FFFD.
+    """
+    text = body.decode("utf-8-sig", errors="replace")
+    beyond = excess(text)
+    if beyond is not None:
+        raise BadReply(f"the body {beyond}")
+    try:
+        value: object = json.loads(
+            text,
+            strict=False,
+            parse_int=_integer,
+            parse_float=_fraction,
+            parse_constant=lambda word: None,
+            object_pairs_hook=_pairs,
+        )
+    except ValueError:
+        raise BadReply("the body is not JSON") from None
+    return value
+
+
+def _integer(digits: str) -> int | str:
+    return digits if len(digits) > 17 or abs(int(digits)) > MAX_INTEGER else int(digits)
+
+
+def _fraction(digits: str) -> Decimal | str:
+    try:
+        value = Decimal(digits) if len(digits) <= 40 else None
+    except DecimalException:
+        value = None
+    return digits if value is None or abs(value.adjusted()) > 30 else value
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members: dict[str, object] = {}
+    for name, value in pairs:
+        # Two readers of one body may each take another of two values: such a body proves nothing.
+        if name in members and members[name] != value:
+            raise BadReply("a key appears twice with different values")
+        members[name] = value
+    return members

@@ -1,0 +1,155 @@
+"""A request held against one contract: every limit in one place, every fault collected, so that a client hears of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from service.core.request import Fault, Invalid, TaskRequest, pointer, shown
+from service.providers.base import Everyone, Model
+
+SECONDS_DEFAULT = 5
+ASPECT_RATIOS = ("16:9", "9:16", "1:1")
+
+
+class Check:
+    """Collects the faults of one request. Each method returns a value to go on with, faulty or not; `settle` raises."""
+
+    def __init__(self, provider: str, models: Mapping[str, Model], request: TaskRequest, everyone: Everyone) -> None:
+        self.given = request.input
+        self.options = request.provider_options
+        self.faults: list[Fault] = []
+        self._everyone = everyone
+        self.model = self._find(provider, models, request.model)
+        self.label = f"{provider}/{self.model.name}"
+        self._lacking()
+        self._options()
+
+    def refuse(self, place: str | tuple[str | int, ...], detail: str) -> None:
+        """Note a fault at a word of the input. The detail completes "<provider>/<model> …"."""
+        parts = (place,) if isinstance(place, str) else place
+        self.faults.append(Fault(pointer=pointer("input", *parts), detail=f"{self.label} {detail}"))
+
+    def refuse_option(self, name: str, detail: str) -> None:
+        """Note a fault at a native field. The detail completes "<provider>/<model> …"."""
+        place = pointer("provider_options", name)
+        self.faults.append(Fault(pointer=place, detail=f"{self.label} {detail}"))
+
+    def settle(self) -> None:
+        """Raise when there is any fault."""
+        if self.faults:
+            raise Invalid(self.faults)
+
+    def prompt(self, limit: int, *, required: bool = True) -> str | None:
+        """The prompt as it came: counted in code points, neither trimmed nor normalised."""
+        value = self.given.get("prompt")
+        if not isinstance(value, str):
+            if required:
+                self.refuse("prompt", "needs a prompt.")
+            return None
+        self._length("prompt", value, limit)
+        return value
+
+    def seconds(self, low: int, high: int, default: int = SECONDS_DEFAULT) -> int:
+        """The duration, from `low` to `high` whole seconds."""
+        value = self.given.get("duration", default)
+        if not isinstance(value, int) or not low <= value <= high:
+            self.refuse("duration", f"makes {low} to {high} seconds, not {shown(str(value))}.")
+            return default
+        return value
+
+    def choice(self, name: str, allowed: Sequence[str], default: str | None = None) -> str | None:
+        """One word of a closed set."""
+        value = self.given.get(name, default)
+        if value is not None and value not in allowed:
+            self.refuse(name, f'has no {name} "{shown(str(value))}". It has {" and ".join(allowed)}.')
+            return default
+        return value if isinstance(value, str) else None
+
+    def level(self, levels: Mapping[str, str], synonym: str) -> tuple[str, str]:
+        """Our quality and the contract's own word for it, whichever of the two was given."""
+        quality = self.choice("quality", tuple(levels))
+        native = self.choice(synonym, tuple(levels.values()))
+        if quality is None and native is not None:
+            quality = next(ours for ours, theirs in levels.items() if theirs == native)
+        quality = quality or next(iter(levels))
+        if native is not None and native != levels[quality]:
+            self.refuse(synonym, f"cannot do both: quality {quality} is {synonym} {levels[quality]} here. Send one of them.")
+        return quality, levels[quality]
+
+    def flag(self, name: str, default: bool) -> bool:
+        """A yes or no."""
+        return bool(self.given.get(name, default))
+
+    def url(self, name: str) -> str | None:
+        """A link that the provider will fetch."""
+        value = self.given.get(name)
+        return self._link((name,), value) if value is not None else None
+
+    def urls(self, name: str, limit: int) -> list[str]:
+        """Links that the provider will fetch."""
+        values = self.given.get(name, [])
+        if not isinstance(values, list):
+            return []
+        if len(values) > limit:
+            self.refuse(name, f"takes at most {limit} {name}, not {len(values)}.")
+        return [link for index, value in enumerate(values) if (link := self._link((name, index), value))]
+
+    def shots(self, limit: int, each: int) -> list[dict[str, object]]:
+        """The parts of a video in several shots, each of at least a second."""
+        values = self.given.get("shots", [])
+        shots = [shot for shot in values if isinstance(shot, dict)] if isinstance(values, list) else []
+        if len(shots) > limit:
+            self.refuse("shots", f"takes at most {limit} shots, not {len(shots)}.")
+        for index, shot in enumerate(shots):
+            self._length(("shots", index, "prompt"), str(shot.get("prompt", "")), each)
+            if not isinstance(shot.get("duration"), int) or shot["duration"] < 1:
+                self.refuse(("shots", index, "duration"), "needs at least 1 second for a shot.")
+        return shots
+
+    def _find(self, provider: str, models: Mapping[str, Model], name: str) -> Model:
+        if name in models:
+            return models[name]
+        owners = [other for other, contract in self._everyone().items() if name in contract.models and other != provider]
+        detail = f'{provider} has no "{shown(name)}". It has {", ".join(models)}'
+        detail += f"; {name} is {owners[0]}'s." if owners else "."
+        raise Invalid([Fault(pointer="/model", detail=detail)])
+
+    def _lacking(self) -> None:
+        for name in self.given:
+            if name not in self.model.inputs:
+                others = [
+                    f"{provider}/{model.name}"
+                    for provider, contract in self._everyone().items()
+                    for model in contract.models.values()
+                    if name in model.inputs
+                ]
+                who = f" {_listed(others[:3])} {'has' if len(others) == 1 else 'have'} it." if others else ""
+                self.refuse(name, f"has no {shown(name)}.{who} Leave it out.")
+
+    def _options(self) -> None:
+        for name in self.options:
+            if name not in self.model.options:
+                takes = f"It takes {_listed(sorted(self.model.options))}." if self.model.options else "It takes none."
+                self.refuse_option(name, f'takes no provider option "{shown(name)}". {takes} Leave it out.')
+
+    def _length(self, place: str | tuple[str | int, ...], value: str, limit: int) -> None:
+        if not value.strip():
+            self.refuse(place, "needs a prompt that is not blank.")
+        elif len(value) > limit:
+            self.refuse(place, f"takes at most {limit} characters here, not {len(value)}. Shorten it by {len(value) - limit}.")
+
+    def _link(self, place: tuple[str | int, ...], value: object) -> str | None:
+        try:
+            parts = urlsplit(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
+            usable = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            usable = False
+        if not usable:
+            self.refuse(place, "fetches the image itself. Send its public http or https URL.")
+            return None
+        return str(value)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,61 @@
+"""Runs the loops it is handed until told to stop, and keeps each of them alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+log = logging.getLogger("taskrelay.runtime")
+
+RESTART_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """One duty, run again and again. It says how much it did; after 0 it rests for `every_seconds`."""
+
+    name: str
+    run_once: Callable[[], Awaitable[int]]
+    every_seconds: float
+
+
+async def run(loops: Sequence[Loop], endless: Sequence[Callable[[], Awaitable[None]]], stopping: asyncio.Event) -> None:
+    """Run everything side by side until `stopping` is set. A duty that fails is logged and tried again."""
+    running = [asyncio.create_task(_repeat(loop, stopping), name=loop.name) for loop in loops]
+    running += [asyncio.create_task(_keep_up(duty)) for duty in endless]
+    try:
+        await stopping.wait()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _repeat(loop: Loop, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
+        try:
+            done = await loop.run_once()
+        except Exception:
+            log.exception("%s failed; it is tried again", loop.name)
+            done = 0
+        if not done:
+            await _rest(stopping, loop.every_seconds)
+
+
+async def _keep_up(duty: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await duty()
+        except Exception:
+            log.exception("a duty failed; it is started again")
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+async def _rest(stopping: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        pass

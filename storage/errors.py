@@ -1,0 +1,34 @@
+"""What can go wrong with storage. Engines translate their own exceptions to these; nothing above sees a driver.
+
+StorageError
+├── Duplicate      a unique rule refused the row
+├── Missing        a row that must exist does not
+├── Stale          a compare-and-set found another version; run the unit again
+└── Unavailable    nothing was written; try again later
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Storage could not do what was asked."""
+
+
+class Duplicate(StorageError):
+    """A unique rule refused the row. `constraint` names the columns or index as the engine states them."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"already there: {constraint}")
+        self.constraint = constraint
+
+
+class Missing(StorageError):
+    """A row that must exist does not."""
+
+
+class Stale(StorageError):
+    """A compare-and-set found another version of the row; the unit must run again."""
+
+
+class Unavailable(StorageError):
+    """Nothing was written: the database is busy, full or overloaded. Try again later."""

@@ -1,0 +1,174 @@
+"""Lanes: who works a remote party's queue, until when, and when there is something to do.
+
+The rules that keep a row from being stranded (each was broken once in a trial): whoever adds work calls `arrive` as the last
+statement of the same transaction, whether or not it lowers the time; an owner releases in two statements, first the lock, then the new
+time from the rows. Leases run by the database's clock; on SQLite that is the injected one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+
+from storage.database import Connection
+from storage.dialect import select
+from storage.records import Lane, LaneKind
+
+COLUMNS: LiteralString = "kind, key, epoch, owner, until, next_due_at, breaker, held_until, held_reason"
+
+ARRIVE = """
+    INSERT INTO lanes (kind, key, epoch, until, next_due_at) VALUES (:kind, :key, 0, 0, :due_at)
+    ON CONFLICT (kind, key) DO UPDATE SET next_due_at = CASE
+        WHEN lanes.next_due_at IS NULL OR lanes.next_due_at > excluded.next_due_at THEN excluded.next_due_at
+        ELSE lanes.next_due_at END
+"""
+
+CLAIM = """
+    WITH due AS /*postgres: MATERIALIZED */ (
+        SELECT kind, key FROM lanes
+         WHERE next_due_at <= /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */
+           AND until <= /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */
+           AND (kind = 'endpoint'
+                OR key IN (SELECT /*sqlite:*/ value FROM json_each(:accounts) /*postgres: unnest(:accounts::text[]) */))
+         ORDER BY next_due_at
+         LIMIT :batch /*postgres: FOR UPDATE SKIP LOCKED */
+    )
+    UPDATE lanes SET owner = :owner, epoch = epoch + 1,
+           until = /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */ + :ttl
+     WHERE (kind, key) IN (SELECT kind, key FROM due)
+ RETURNING kind, key, epoch, owner, until, next_due_at, breaker, held_until, held_reason
+"""
+
+NEXT_CLAIM = """
+    SELECT min(CASE WHEN until > next_due_at THEN until ELSE next_due_at END) FROM lanes
+     WHERE next_due_at IS NOT NULL AND (owner IS NULL OR owner <> :owner)
+       AND (kind = 'endpoint'
+            OR key IN (SELECT /*sqlite:*/ value FROM json_each(:accounts) /*postgres: unnest(:accounts::text[]) */))
+"""
+
+HEARTBEAT = """
+    UPDATE lanes
+       SET until = /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */ + :ttl
+     WHERE owner = :owner
+       AND until > /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */
+ RETURNING kind, key, epoch
+"""
+
+# Locks the row, so that no arrival or take-over happens between this and the end of the transaction.
+HOLD = """
+    SELECT epoch FROM lanes WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch /*postgres: FOR UPDATE */
+"""
+
+RELEASE = """
+    UPDATE lanes SET owner = NULL, until = 0, next_due_at = :next_due_at, breaker = :breaker, held_until = :held_until,
+           held_reason = :held_reason
+     WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
+ RETURNING key
+"""
+
+HEALTH = """
+    UPDATE lanes SET breaker = :breaker, held_until = :held_until, held_reason = :held_reason
+     WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
+"""
+
+VOID_LEASES = "UPDATE lanes SET owner = NULL, until = 0 WHERE owner IS NOT NULL"
+
+GET = select(COLUMNS, "FROM lanes WHERE kind = :kind AND key = :key")
+
+# Lanes that have work but no time: a bug elsewhere, mended here and counted.
+STRANDED_ENDPOINTS = """
+    UPDATE lanes SET next_due_at = (SELECT min(d.due_at) FROM deliveries d
+                                     WHERE d.endpoint_id = lanes.key AND d.status = 'pending')
+     WHERE kind = 'endpoint' AND owner IS NULL AND next_due_at IS NULL
+       AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = lanes.key AND d.status = 'pending')
+       AND EXISTS (SELECT 1 FROM endpoints e WHERE e.id = lanes.key AND e.status = 'active')
+ RETURNING key
+"""
+
+STRANDED_ACCOUNTS = """
+    UPDATE lanes SET next_due_at = (SELECT min(t.due_at) FROM tasks t WHERE t.account = lanes.key AND t.due_at IS NOT NULL)
+     WHERE kind = 'account' AND owner IS NULL AND next_due_at IS NULL
+       AND EXISTS (SELECT 1 FROM tasks t WHERE t.account = lanes.key AND t.due_at IS NOT NULL)
+ RETURNING key
+"""
+
+
+async def arrive(tx: Connection, due: Mapping[tuple[LaneKind, str], int]) -> None:
+    """Tell lanes that something is due. The last statement of the transaction that added the work; keys in one order."""
+    await tx.many(ARRIVE, [{"kind": kind.value, "key": key, "due_at": due[kind, key]} for kind, key in sorted(due)])
+
+
+async def claim(
+    tx: Connection, *, owner: str, accounts: Sequence[str], now: int, ttl_seconds: float, batch: int
+) -> list[Lane]:
+    """Take lanes that have due work and no live owner, oldest first."""
+    rows = await tx.fetch(
+        CLAIM,
+        {"owner": owner, "accounts": list(accounts), "now": now, "ttl": int(ttl_seconds * 1e6), "batch": batch},
+    )
+    return sorted((_lane(row) for row in rows), key=lambda lane: lane.next_due_at or 0)
+
+
+async def next_claim(tx: Connection, *, owner: str, accounts: Sequence[str]) -> int | None:
+    """When the next lane of somebody else becomes claimable."""
+    [(at,)] = await tx.fetch(NEXT_CLAIM, {"owner": owner, "accounts": list(accounts)})
+    return at  # type: ignore[return-value]
+
+
+async def heartbeat(tx: Connection, *, owner: str, now: int, ttl_seconds: float) -> set[tuple[LaneKind, str, int]]:
+    """Extend every lease that is still alive; a lapsed one stays lapsed. Returns (kind, key, epoch) of the living."""
+    rows = await tx.fetch(HEARTBEAT, {"owner": owner, "now": now, "ttl": int(ttl_seconds * 1e6)})
+    return {(LaneKind(str(kind)), str(key), int(epoch)) for kind, key, epoch in rows}  # type: ignore[call-overload]
+
+
+async def hold(tx: Connection, lane: Lane) -> bool:
+    """Whether the lane is still ours; locks it until the end of the transaction."""
+    return bool(await tx.fetch(HOLD, _who(lane)))
+
+
+async def release(tx: Connection, lane: Lane, *, next_due_at: int | None) -> bool:
+    """Give the lane back, with its health. Call after `hold`, with the time read from the rows after that."""
+    return bool(await tx.fetch(RELEASE, {**_who(lane), **_health(lane), "next_due_at": next_due_at}))
+
+
+async def save_health(tx: Connection, lane: Lane) -> None:
+    """Keep breaker and hold, so that the next owner starts with them."""
+    await tx.fetch(HEALTH, {**_who(lane), **_health(lane)})
+
+
+async def void_leases(tx: Connection) -> None:
+    """End every lease. Only for a process that alone may serve the database."""
+    await tx.fetch(VOID_LEASES)
+
+
+async def get(tx: Connection, kind: LaneKind, key: str) -> Lane | None:
+    rows = await tx.fetch(GET, {"kind": kind.value, "key": key})
+    return _lane(rows[0]) if rows else None
+
+
+async def mend(tx: Connection) -> list[str]:
+    """Give a time to lanes that have work and none. Returns their keys; there should never be one."""
+    rows = await tx.fetch(STRANDED_ENDPOINTS) + await tx.fetch(STRANDED_ACCOUNTS)
+    return [str(key) for (key,) in rows]
+
+
+def _who(lane: Lane) -> dict[str, object]:
+    return {"kind": lane.kind.value, "key": lane.key, "owner": lane.owner, "epoch": lane.epoch}
+
+
+def _health(lane: Lane) -> dict[str, object]:
+    return {"breaker": lane.breaker, "held_until": lane.held_until, "held_reason": lane.held_reason}
+
+
+def _lane(row: Any) -> Lane:
+    return Lane(
+        kind=LaneKind(row[0]),
+        key=row[1],
+        epoch=row[2],
+        owner=row[3],
+        until=row[4],
+        next_due_at=row[5],
+        breaker=row[6],
+        held_until=row[7],
+        held_reason=row[8],
+    )

@@ -1,0 +1,211 @@
+-- The schema of 0.1. Types: BIGINT (instants in microseconds UTC, counts, 0/1), TEXT, BYTEA (exact bytes). SQLite takes the same text
+-- with its own words for the types (storage/dialect.py). Payloads are text or bytes, never a JSON type: signed bytes come back as they went in.
+
+CREATE TABLE installation (
+    id TEXT NOT NULL PRIMARY KEY, -- stays with the data through backup and restore; part of every token and event id
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE projects (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    secret TEXT NOT NULL, -- sealed
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE api_keys (
+    id TEXT NOT NULL PRIMARY KEY,
+    project_id TEXT NOT NULL REFERENCES projects (id),
+    name TEXT NOT NULL,
+    digest BYTEA NOT NULL UNIQUE, -- SHA-256 of the key; the key itself is not kept
+    scopes TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    last_used_at BIGINT,
+    revoked_at BIGINT
+);
+
+CREATE TABLE tasks (
+    id TEXT NOT NULL PRIMARY KEY,
+    project_id TEXT NOT NULL REFERENCES projects (id),
+    account TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    status TEXT NOT NULL,
+    input TEXT NOT NULL,
+    provider_options TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    reference TEXT,
+    webhook_endpoint_id TEXT,
+    webhook_url TEXT,
+    webhook_events TEXT,
+    phase TEXT,
+    provider_status TEXT,
+    provider_task_id TEXT,
+    progress BIGINT,
+    outputs TEXT NOT NULL,
+    failure TEXT,
+    final_at BIGINT,
+    late BIGINT NOT NULL,
+    charge TEXT NOT NULL,
+    cost_unit TEXT,
+    cost_estimated TEXT,
+    cost_charged TEXT,
+    unit_price TEXT,
+    submissions BIGINT NOT NULL,
+    submission_deadline_at BIGINT,
+    resends BIGINT NOT NULL,
+    streak TEXT,
+    streak_count BIGINT NOT NULL,
+    streak_since BIGINT,
+    streak_last_at BIGINT,
+    sequence BIGINT NOT NULL,
+    version BIGINT NOT NULL,
+    due_at BIGINT, -- when the account's lane must look at it again; NULL: nothing to do
+    deadline_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    submitted_at BIGINT,
+    finished_at BIGINT,
+    updated_at BIGINT NOT NULL
+);
+CREATE INDEX tasks_by_project ON tasks (project_id, id);
+CREATE INDEX tasks_due ON tasks (account, status, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX tasks_open ON tasks (account, status) WHERE status IN ('submitting', 'unconfirmed', 'processing');
+CREATE INDEX tasks_overdue ON tasks (deadline_at) WHERE finished_at IS NULL;
+-- One provider job belongs to one task: a second binding is theft or a reused id.
+CREATE UNIQUE INDEX tasks_by_provider_task ON tasks (account, provider_task_id) WHERE provider_task_id IS NOT NULL;
+-- A client's own id is held while its task is open, succeeded or not final; other ends free it.
+CREATE UNIQUE INDEX tasks_by_reference ON tasks (project_id, reference)
+    WHERE reference IS NOT NULL AND (finished_at IS NULL OR status = 'succeeded' OR final_at IS NULL);
+
+CREATE TABLE submissions (
+    id TEXT NOT NULL PRIMARY KEY,
+    task_id TEXT NOT NULL REFERENCES tasks (id),
+    number BIGINT NOT NULL,
+    account TEXT NOT NULL,
+    status TEXT NOT NULL,
+    deadline_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    settled_at BIGINT,
+    provider_task_id TEXT,
+    detail TEXT
+);
+CREATE UNIQUE INDEX submissions_by_task ON submissions (task_id, number);
+
+CREATE TABLE observations (
+    id TEXT NOT NULL PRIMARY KEY,
+    task_id TEXT NOT NULL,
+    submission_id TEXT,
+    account TEXT NOT NULL,
+    source TEXT NOT NULL,
+    claim TEXT NOT NULL,
+    content TEXT NOT NULL,
+    raw BYTEA,
+    digest BYTEA, -- of a push's bytes: the same push twice is one observation
+    seen_at BIGINT NOT NULL,
+    verified_at BIGINT
+);
+CREATE INDEX observations_by_task ON observations (task_id, id);
+CREATE UNIQUE INDEX observations_once ON observations (submission_id, digest) WHERE digest IS NOT NULL;
+-- The doorbell: a push that still asks for an authenticated query.
+CREATE INDEX observations_unverified ON observations (account, seen_at) WHERE verified_at IS NULL;
+
+CREATE TABLE callbacks (
+    id TEXT NOT NULL PRIMARY KEY, -- of a push whose submission this database does not know
+    provider TEXT NOT NULL,
+    submission_id TEXT NOT NULL,
+    digest BYTEA NOT NULL,
+    raw BYTEA NOT NULL,
+    received_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX callbacks_once ON callbacks (submission_id, digest);
+
+CREATE TABLE timeline (
+    task_id TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    ordinal BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    source TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (task_id, version, ordinal)
+);
+
+CREATE TABLE events (
+    position /*sqlite:*/ INTEGER PRIMARY KEY AUTOINCREMENT /*postgres: BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY */,
+    id TEXT NOT NULL UNIQUE,
+    project_id TEXT NOT NULL,
+    task_id TEXT,
+    provider TEXT,
+    model TEXT,
+    type TEXT NOT NULL,
+    sequence BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    body BYTEA NOT NULL, -- the exact bytes that are signed and sent
+    hard BIGINT NOT NULL
+);
+CREATE INDEX events_by_project ON events (project_id, position);
+CREATE UNIQUE INDEX events_by_task ON events (task_id, sequence) WHERE task_id IS NOT NULL;
+-- At most one hard end per task, held by the database and not only by code.
+CREATE UNIQUE INDEX events_one_end ON events (task_id) WHERE hard = 1;
+
+CREATE TABLE endpoints (
+    id TEXT NOT NULL PRIMARY KEY,
+    project_id TEXT NOT NULL REFERENCES projects (id),
+    url TEXT NOT NULL,
+    status TEXT NOT NULL,
+    hidden BIGINT NOT NULL,
+    description TEXT,
+    events TEXT,
+    secret TEXT, -- sealed; NULL: the project's secret signs
+    max_in_flight BIGINT NOT NULL,
+    disabled_reason TEXT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    deleted_at BIGINT
+);
+CREATE INDEX endpoints_by_project ON endpoints (project_id, id) WHERE deleted_at IS NULL;
+-- One hidden endpoint per (project, origin) carries the per-task URLs of that origin.
+CREATE UNIQUE INDEX endpoints_hidden ON endpoints (project_id, url) WHERE hidden = 1;
+
+CREATE TABLE deliveries (
+    id TEXT NOT NULL PRIMARY KEY,
+    event_id TEXT NOT NULL,
+    endpoint_id TEXT NOT NULL,
+    project_id TEXT NOT NULL,
+    task_id TEXT,
+    event_type TEXT NOT NULL,
+    status TEXT NOT NULL,
+    attempts BIGINT NOT NULL,
+    url TEXT,
+    due_at BIGINT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX deliveries_once ON deliveries (event_id, endpoint_id);
+CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE status = 'pending';
+CREATE INDEX deliveries_by_project ON deliveries (project_id, id);
+
+CREATE TABLE attempts (
+    delivery_id TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    duration_ms BIGINT NOT NULL,
+    status_code BIGINT,
+    error_class TEXT,
+    response_head TEXT,
+    PRIMARY KEY (delivery_id, number)
+);
+
+CREATE TABLE lanes (
+    kind TEXT NOT NULL,
+    key TEXT NOT NULL,
+    epoch BIGINT NOT NULL, -- fences the writes of an owner whose lease lapsed
+    owner TEXT,
+    until BIGINT NOT NULL,
+    next_due_at BIGINT,
+    breaker TEXT,
+    held_until BIGINT,
+    held_reason TEXT,
+    PRIMARY KEY (kind, key)
+);
+CREATE INDEX lanes_due ON lanes (next_due_at) WHERE next_due_at IS NOT NULL;

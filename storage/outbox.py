@@ -1,0 +1,193 @@
+"""The outbox: events, the deliveries they owe, and what each attempt brought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storage.database import Connection
+from storage.records import Attempt, Delivery, Event
+
+INSERT_EVENT = """
+    INSERT INTO events (id, project_id, task_id, provider, model, type, sequence, created_at, body, hard)
+    VALUES (:id, :project_id, :task_id, :provider, :model, :type, :sequence, :created_at, :body, :hard)
+"""
+
+EXISTING = """
+    SELECT id FROM events
+     WHERE id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+"""
+
+INSERT_DELIVERY = """
+    INSERT INTO deliveries (id, event_id, endpoint_id, project_id, task_id, event_type, status, attempts, url, due_at,
+        created_at, updated_at)
+    VALUES (:id, :event_id, :endpoint_id, :project_id, :task_id, :event_type, :status, :attempts, :url, :due_at,
+        :created_at, :updated_at)
+"""
+
+DUE = """
+    SELECT d.id, d.event_id, d.event_type, d.attempts, d.url, d.created_at, e.body
+      FROM deliveries d JOIN events e ON e.id = d.event_id
+     WHERE d.endpoint_id = :endpoint_id AND d.status = 'pending' AND d.due_at <= :now
+     ORDER BY d.due_at
+     LIMIT :batch
+"""
+
+NEXT_DUE = """
+    SELECT min(due_at) FROM deliveries WHERE endpoint_id = :endpoint_id AND status = 'pending'
+"""
+
+NEXT_DUE_AFTER = """
+    SELECT min(due_at) FROM deliveries WHERE endpoint_id = :endpoint_id AND status = 'pending' AND due_at > :now
+"""
+
+# Compare-and-set on the number of attempts; the lane's epoch is checked in the same transaction (storage/lanes.py).
+SETTLE = """
+    UPDATE deliveries SET status = :status, attempts = :attempts, due_at = :due_at, updated_at = :now
+     WHERE id = :id AND attempts = :was AND status = 'pending'
+ RETURNING id
+"""
+
+INSERT_ATTEMPT = """
+    INSERT INTO attempts (delivery_id, number, at, duration_ms, status_code, error_class, response_head)
+    VALUES (:delivery_id, :number, :at, :duration_ms, :status_code, :error_class, :response_head)
+    ON CONFLICT (delivery_id, number) DO NOTHING
+"""
+
+CANCEL_PENDING = """
+    UPDATE deliveries SET status = 'canceled', due_at = NULL, updated_at = :now
+     WHERE endpoint_id = :endpoint_id AND status = 'pending'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A delivery ready to be sent, with the exact bytes."""
+
+    id: str
+    event_id: str
+    event_type: str
+    attempts: int
+    url: str | None
+    created_at: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """How one attempt ended and what becomes of its delivery."""
+
+    delivery_id: str
+    was: int
+    status: str
+    due_at: int | None
+    attempt: Attempt
+
+
+async def existing(tx: Connection, event_ids: Sequence[str]) -> set[str]:
+    """Which of these events are stored already."""
+    return {str(found) for (found,) in await tx.fetch(EXISTING, {"ids": list(event_ids)})}
+
+
+async def publish(tx: Connection, events: Sequence[Event], deliveries: Sequence[Delivery]) -> None:
+    """Store events and what they owe, together with the change they tell."""
+    await tx.many(
+        INSERT_EVENT,
+        [
+            {
+                "id": event.id,
+                "project_id": event.project_id,
+                "task_id": event.task_id,
+                "provider": event.provider,
+                "model": event.model,
+                "type": event.type,
+                "sequence": event.sequence,
+                "created_at": event.created_at,
+                "body": event.body,
+                "hard": int(event.hard),
+            }
+            for event in events
+        ],
+    )
+    await tx.many(
+        INSERT_DELIVERY,
+        [
+            {
+                "id": delivery.id,
+                "event_id": delivery.event_id,
+                "endpoint_id": delivery.endpoint_id,
+                "project_id": delivery.project_id,
+                "task_id": delivery.task_id,
+                "event_type": delivery.event_type,
+                "status": delivery.status.value,
+                "attempts": delivery.attempts,
+                "url": delivery.url,
+                "due_at": delivery.due_at,
+                "created_at": delivery.created_at,
+                "updated_at": delivery.updated_at,
+            }
+            for delivery in deliveries
+        ],
+    )
+
+
+async def due(tx: Connection, endpoint_id: str, *, now: int, batch: int) -> list[Due]:
+    """Deliveries of an endpoint that are due, oldest first."""
+    rows: list[Any] = await tx.fetch(DUE, {"endpoint_id": endpoint_id, "now": now, "batch": batch})
+    return [Due(*row) for row in rows]
+
+
+async def next_due(tx: Connection, endpoint_id: str) -> int | None:
+    [(at,)] = await tx.fetch(NEXT_DUE, {"endpoint_id": endpoint_id})
+    return at  # type: ignore[return-value]
+
+
+async def next_due_after(tx: Connection, endpoint_id: str, *, now: int) -> int | None:
+    """When the next delivery becomes due that is not due yet."""
+    [(at,)] = await tx.fetch(NEXT_DUE_AFTER, {"endpoint_id": endpoint_id, "now": now})
+    return at  # type: ignore[return-value]
+
+
+async def settle(tx: Connection, settled: Sequence[Settled], *, now: int) -> set[str]:
+    """Write results back. Returns the deliveries that were still ours to settle; every attempt is kept as history."""
+    won = await tx.each(
+        SETTLE,
+        [
+            {
+                "id": one.delivery_id,
+                "was": one.was,
+                "attempts": one.was + 1,
+                "status": one.status,
+                "due_at": one.due_at,
+                "now": now,
+            }
+            for one in settled
+        ],
+    )
+    await note_attempts(tx, [one.attempt for one in settled])
+    return {str(found) for (found,) in won}
+
+
+async def note_attempts(tx: Connection, attempts: Sequence[Attempt]) -> None:
+    """Keep attempts as history."""
+    await tx.many(
+        INSERT_ATTEMPT,
+        [
+            {
+                "delivery_id": attempt.delivery_id,
+                "number": attempt.number,
+                "at": attempt.at,
+                "duration_ms": attempt.duration_ms,
+                "status_code": attempt.status_code,
+                "error_class": attempt.error_class,
+                "response_head": attempt.response_head,
+            }
+            for attempt in attempts
+        ],
+    )
+
+
+async def cancel_pending(tx: Connection, endpoint_id: str, *, now: int) -> None:
+    """Stop owing: the endpoint is gone. The events stay in the feed."""
+    await tx.fetch(CANCEL_PENDING, {"endpoint_id": endpoint_id, "now": now})

@@ -1,0 +1,320 @@
+"""The nouns: frozen rows as they are stored, and the closed sets of words in their columns.
+
+Imports nothing, so that the pure core may use these types without touching a database. Instants (`*_at`) are integer
+microseconds since the epoch, UTC. Documents that only travel (`input`, `metadata`, …) stay JSON text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands (DESIGN §7). The first four are open, the rest are ends."""
+
+    QUEUED = "queued"  # not yet bought
+    SUBMITTING = "submitting"  # intent committed, the purchase is on its way
+    UNCONFIRMED = "unconfirmed"  # a submission whose fate is unknown
+    PROCESSING = "processing"  # bound to a provider job
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+OPEN_STATUSES = frozenset({TaskStatus.QUEUED, TaskStatus.SUBMITTING, TaskStatus.UNCONFIRMED, TaskStatus.PROCESSING})
+
+
+class Charge(StrEnum):
+    """What the task has cost, as far as is known."""
+
+    NONE = "none"
+    ESTIMATED = "estimated"
+    CONFIRMED = "confirmed"
+    POSSIBLE = "possible"
+    REFUNDED = "refunded"
+
+
+class FailureCode(StrEnum):
+    """Why a task did not succeed; a closed set that clients may switch on."""
+
+    CONTENT_REJECTED = "content_rejected"
+    INVALID_INPUT = "invalid_input"
+    INSUFFICIENT_CREDIT = "insufficient_credit"
+    CREDENTIALS_REFUSED = "credentials_refused"
+    RATE_LIMITED = "rate_limited"
+    PROVIDER_ERROR = "provider_error"
+    NO_OUTPUT = "no_output"
+    NOT_SUBMITTED = "not_submitted"
+    SUBMIT_ABANDONED = "submit_abandoned"
+    DEADLINE = "deadline"
+
+
+class SubmissionStatus(StrEnum):
+    """The fate of one try to buy."""
+
+    INTENDED = "intended"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    DEFERRED = "deferred"  # refused for now, never made
+    AMBIGUOUS = "ambiguous"
+
+
+class DeliveryStatus(StrEnum):
+    """Where one owed event stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+    CANCELED = "canceled"
+    QUARANTINED = "quarantined"
+
+
+class EndpointStatus(StrEnum):
+    """Whether an endpoint is being sent to."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+class LaneKind(StrEnum):
+    """Which sort of remote party a lane leads to."""
+
+    ACCOUNT = "account"
+    ENDPOINT = "endpoint"
+
+
+class Streak(StrEnum):
+    """A run of equal, inconclusive answers that is bounded by count and time."""
+
+    ABSENT = "absent"  # well-formed "no such job"
+    NO_OUTPUT = "no_output"  # a success word without a usable URL
+    UNREACHABLE = "unreachable"  # past the deadline and the query fails
+    LAG = "lag"  # a push claims an end that the query does not show yet
+    DEFERRED = "deferred"  # submits refused for now
+    CREDENTIALS = "credentials"  # submits refused for the account's key or balance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a task ended without an output. `retryable`: creating it again may work, and will be charged again."""
+
+    code: FailureCode
+    message: str
+    retryable: bool = False
+    provider_code: str | None = None
+    provider_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One artefact at the provider. `duration`: seconds as the provider's decimal string."""
+
+    url: str
+    type: str = "video"
+    duration: str | None = None
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One paid job a client asked for."""
+
+    id: str
+    project_id: str
+    account: str
+    provider: str
+    model: str
+    status: TaskStatus
+    input: str  # effective input, JSON text
+    provider_options: str = "{}"
+    metadata: str = "{}"
+    reference: str | None = None
+    webhook_endpoint_id: str | None = None  # hidden endpoint that carries `webhook_url`
+    webhook_url: str | None = None
+    webhook_events: str | None = None  # comma-separated types, None: the ends
+    phase: str | None = None  # in our words, e.g. queued_at_provider
+    provider_status: str | None = None  # in the provider's word
+    provider_task_id: str | None = None
+    progress: int | None = None
+    outputs: tuple[Output, ...] = ()
+    failure: Failure | None = None
+    final_at: int | None = None
+    late: bool = False
+    charge: Charge = Charge.NONE
+    cost_unit: str | None = None
+    cost_estimated: str | None = None  # exact decimal text
+    cost_charged: str | None = None
+    unit_price: str | None = None  # e.g. "0.01 USD", as configured when created
+    submissions: int = 0  # how many submissions were made
+    submission_deadline_at: int | None = None  # of the latest one
+    resends: int = 0  # submissions made although an earlier one's fate was unknown
+    streak: Streak | None = None
+    streak_count: int = 0
+    streak_since: int | None = None
+    streak_last_at: int | None = None
+    sequence: int = 0  # number of the last event
+    version: int = 0
+    due_at: int | None = None  # when the account lane must look at it again
+    deadline_at: int
+    created_at: int
+    submitted_at: int | None = None
+    finished_at: int | None = None
+    updated_at: int
+
+    @property
+    def final(self) -> bool:
+        return self.final_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One try to buy a task. Its id is what the callback token names."""
+
+    id: str
+    task_id: str
+    number: int  # 1, 2, … within the task
+    account: str
+    status: SubmissionStatus
+    deadline_at: int  # no byte of the purchase may leave after this, by the database's clock
+    created_at: int
+    settled_at: int | None = None
+    provider_task_id: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationRow:
+    """One observation as kept: normalised content for replay, raw bytes for people."""
+
+    id: str
+    task_id: str
+    submission_id: str | None
+    account: str
+    source: str
+    claim: str
+    content: str  # core.observation.dump
+    raw: bytes | None
+    digest: bytes | None  # of a push: stored once per submission and digest
+    seen_at: int
+    verified_at: int | None  # None: a push that still asks for an authenticated query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """What was observed, believed or done, and why. Ordered by (version, ordinal) within a task."""
+
+    task_id: str
+    version: int
+    ordinal: int
+    at: int
+    kind: str
+    source: str
+    detail: str  # JSON text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An outward, immutable, signed fact. `body` holds the exact bytes that are signed and sent."""
+
+    id: str
+    project_id: str
+    task_id: str | None
+    provider: str | None
+    model: str | None
+    type: str
+    sequence: int
+    created_at: int
+    body: bytes
+    hard: bool = False  # the one hard end of its task
+    position: int | None = None  # place in the feed, assigned by the database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A subscriber's URL with its filter, secret and health."""
+
+    id: str
+    project_id: str
+    url: str
+    status: EndpointStatus = EndpointStatus.ACTIVE
+    hidden: bool = False  # carries per-task URLs of one origin; not listed
+    description: str | None = None
+    events: str | None = None  # comma-separated types; None: the ends
+    secret: str | None = None  # sealed; None on hidden endpoints: the project's secret signs
+    max_in_flight: int = 8
+    disabled_reason: str | None = None
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One event owed to one endpoint."""
+
+    id: str
+    event_id: str
+    endpoint_id: str
+    project_id: str
+    task_id: str | None
+    event_type: str
+    status: DeliveryStatus = DeliveryStatus.PENDING
+    attempts: int = 0
+    url: str | None = None  # a per-task URL; None: the endpoint's own
+    due_at: int | None
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One HTTP try of a delivery."""
+
+    delivery_id: str
+    number: int
+    at: int
+    duration_ms: int
+    status_code: int | None
+    error_class: str | None  # dns, refused, reset, tls, timeout, blocked, http
+    response_head: str | None  # at most 1 KiB, text-sanitised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Queue, rate, breaker and health of one remote party; owned by one replica at a time."""
+
+    kind: LaneKind
+    key: str
+    epoch: int
+    owner: str | None = None
+    until: int = 0
+    next_due_at: int | None = None
+    breaker: str | None = None  # JSON of core.schedule.Breaker
+    held_until: int | None = None  # nothing is asked of the party before this
+    held_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A tenant."""
+
+    id: str
+    name: str
+    secret: str  # sealed; signs per-task URLs
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A credential of a project. Only a hash of the key is kept."""
+
+    id: str
+    project_id: str
+    name: str
+    digest: bytes
+    scopes: frozenset[str]
+    created_at: int
+    last_used_at: int | None = None
+    revoked_at: int | None = None

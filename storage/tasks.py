@@ -1,0 +1,392 @@
+"""Tasks and their submissions: the only statements that write `tasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString
+
+import orjson
+
+from storage.database import Connection
+from storage.dialect import select
+from storage.errors import Stale
+from storage.records import (
+    Charge,
+    Failure,
+    FailureCode,
+    Output,
+    Streak,
+    Submission,
+    SubmissionStatus,
+    Task,
+    TaskStatus,
+)
+
+COLUMNS: LiteralString = """
+    t.id, t.project_id, t.account, t.provider, t.model, t.status, t.input, t.provider_options, t.metadata, t.reference,
+    t.webhook_endpoint_id, t.webhook_url, t.webhook_events, t.phase, t.provider_status, t.provider_task_id, t.progress,
+    t.outputs, t.failure, t.final_at, t.late, t.charge, t.cost_unit, t.cost_estimated, t.cost_charged, t.unit_price,
+    t.submissions, t.submission_deadline_at, t.resends, t.streak, t.streak_count, t.streak_since, t.streak_last_at,
+    t.sequence, t.version, t.due_at,
+    t.deadline_at, t.created_at, t.submitted_at, t.finished_at, t.updated_at
+"""
+
+INSERT = """
+    INSERT INTO tasks (id, project_id, account, provider, model, status, input, provider_options, metadata, reference,
+        webhook_endpoint_id, webhook_url, webhook_events, phase, provider_status, provider_task_id, progress, outputs, failure,
+        final_at, late, charge, cost_unit, cost_estimated, cost_charged, unit_price, submissions, submission_deadline_at, resends,
+        streak, streak_count, streak_since, streak_last_at, sequence, version, due_at, deadline_at, created_at, submitted_at, finished_at,
+        updated_at)
+    VALUES (:id, :project_id, :account, :provider, :model, :status, :input, :provider_options, :metadata, :reference,
+        :webhook_endpoint_id, :webhook_url, :webhook_events, :phase, :provider_status, :provider_task_id, :progress, :outputs,
+        :failure, :final_at, :late, :charge, :cost_unit, :cost_estimated, :cost_charged, :unit_price, :submissions,
+        :submission_deadline_at, :resends, :streak, :streak_count, :streak_since, :streak_last_at,
+        :sequence, :version, :due_at, :deadline_at, :created_at,
+        :submitted_at, :finished_at, :updated_at)
+"""
+
+# Compare-and-set on the version that was read. No row back means another writer was first.
+SAVE = """
+    UPDATE tasks SET status = :status, phase = :phase, provider_status = :provider_status,
+        provider_task_id = :provider_task_id, progress = :progress, outputs = :outputs, failure = :failure,
+        final_at = :final_at, late = :late, charge = :charge, cost_unit = :cost_unit, cost_charged = :cost_charged,
+        submissions = :submissions, submission_deadline_at = :submission_deadline_at, resends = :resends, streak = :streak,
+        streak_count = :streak_count, streak_since = :streak_since, streak_last_at = :streak_last_at,
+        sequence = :sequence, version = :version,
+        due_at = :due_at, submitted_at = :submitted_at, finished_at = :finished_at, updated_at = :updated_at
+     WHERE id = :id AND version = :was
+ RETURNING id
+"""
+
+BY_IDS = select(
+    COLUMNS,
+    """
+      FROM tasks t
+     WHERE t.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+     ORDER BY t.id /*postgres: FOR UPDATE */
+""",
+)
+
+BY_SUBMISSIONS = """
+    SELECT s.id, s.task_id FROM submissions s
+     WHERE s.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+"""
+
+GET = select(COLUMNS, "FROM tasks t WHERE t.id = :id AND t.project_id = :project_id")
+
+BY_REFERENCE = select(
+    COLUMNS,
+    """
+      FROM tasks t
+     WHERE t.project_id = :project_id AND t.reference = :reference
+       AND (t.finished_at IS NULL OR t.status = 'succeeded' OR t.final_at IS NULL)
+""",
+)
+
+OWNER_OF_PROVIDER_TASK = """
+    SELECT account, provider_task_id, id FROM tasks WHERE account = :account AND provider_task_id = :provider_task_id
+"""
+
+DUE = select(
+    COLUMNS,
+    """
+      FROM tasks t
+     WHERE t.account = :account AND t.status = :status AND t.due_at <= :now
+     ORDER BY t.due_at, t.id
+     LIMIT :batch
+""",
+)
+
+NEXT_DUE = """
+    SELECT min(due_at) FROM tasks WHERE account = :account AND status = :status AND due_at IS NOT NULL
+"""
+
+NEXT_DUE_AFTER = """
+    SELECT min(due_at) FROM tasks WHERE account = :account AND status = :status AND due_at > :now
+"""
+
+READ = select(
+    COLUMNS,
+    """
+      FROM tasks t
+     WHERE t.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+""",
+)
+
+ADRIFT = select(COLUMNS, "FROM tasks t WHERE t.account = :account AND t.status = 'submitting' ORDER BY t.id")
+
+OPEN_AT_PROVIDER = """
+    SELECT count(*) FROM tasks WHERE account = :account AND status IN ('submitting', 'unconfirmed', 'processing')
+"""
+
+OVERDUE = """
+    SELECT id FROM tasks WHERE finished_at IS NULL AND deadline_at <= :before ORDER BY deadline_at LIMIT :batch
+"""
+
+INSERT_SUBMISSION = """
+    INSERT INTO submissions (id, task_id, number, account, status, deadline_at, created_at, settled_at, provider_task_id, detail)
+    VALUES (:id, :task_id, :number, :account, :status, :deadline_at, :created_at, :settled_at, :provider_task_id, :detail)
+"""
+
+# Evidence is never fenced: an id learned late is kept, and a settled submission is not unsettled.
+SETTLE_SUBMISSION = """
+    UPDATE submissions SET status = :status, settled_at = :settled_at, detail = :detail,
+        provider_task_id = coalesce(provider_task_id, :provider_task_id)
+     WHERE id = :id AND status IN ('intended', 'ambiguous')
+"""
+
+SUBMISSIONS_OF = """
+    SELECT id, task_id, number, account, status, deadline_at, created_at, settled_at, provider_task_id, detail
+      FROM submissions WHERE task_id = :task_id ORDER BY number
+"""
+
+
+async def insert(tx: Connection, task: Task) -> None:
+    """Store a new task. Raises `Duplicate` when its reference is taken."""
+    await tx.fetch(INSERT, _row(task))
+
+
+async def lock(tx: Connection, ids: Iterable[str]) -> dict[str, Task]:
+    """The tasks by id, locked in id order for the rest of the transaction."""
+    return {task.id: task for task in map(_task, await tx.fetch(BY_IDS, {"ids": sorted(set(ids))}))}
+
+
+async def read(tx: Connection, ids: Iterable[str]) -> dict[str, Task]:
+    """The tasks by id, not locked."""
+    return {task.id: task for task in map(_task, await tx.fetch(READ, {"ids": sorted(set(ids))}))}
+
+
+async def by_submissions(tx: Connection, submission_ids: Iterable[str]) -> dict[str, str]:
+    """Submission id → task id, for those that exist."""
+    rows = await tx.fetch(BY_SUBMISSIONS, {"ids": list(submission_ids)})
+    return {str(submission): str(task) for submission, task in rows}
+
+
+async def save(tx: Connection, changed: Sequence[tuple[Task, int]]) -> None:
+    """Write tasks back, each with the version it was read at. Raises `Stale` when another writer was first."""
+    won = await tx.each(SAVE, [{**_mutable(task), "was": was} for task, was in changed])
+    if len(won) != len(changed):
+        raise Stale(f"{len(changed) - len(won)} of {len(changed)} tasks changed meanwhile")
+
+
+async def get(tx: Connection, task_id: str, project_id: str) -> Task | None:
+    rows = await tx.fetch(GET, {"id": task_id, "project_id": project_id})
+    return _task(rows[0]) if rows else None
+
+
+async def by_reference(tx: Connection, project_id: str, reference: str) -> Task | None:
+    """The task that holds the reference now."""
+    rows = await tx.fetch(BY_REFERENCE, {"project_id": project_id, "reference": reference})
+    return _task(rows[0]) if rows else None
+
+
+async def bound(tx: Connection, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(account, provider's id) → the task it is bound to, for those that are."""
+    rows = await tx.each(
+        OWNER_OF_PROVIDER_TASK, [{"account": account, "provider_task_id": found} for account, found in pairs]
+    )
+    return {(str(account), str(found)): str(task) for account, found, task in rows}
+
+
+async def due(tx: Connection, account: str, status: TaskStatus, *, now: int, batch: int) -> list[Task]:
+    """Tasks of an account in one status that must be looked at, oldest first."""
+    rows = await tx.fetch(DUE, {"account": account, "status": status.value, "now": now, "batch": batch})
+    return [_task(row) for row in rows]
+
+
+async def next_due(tx: Connection, account: str, status: TaskStatus) -> int | None:
+    [(at,)] = await tx.fetch(NEXT_DUE, {"account": account, "status": status.value})
+    return at  # type: ignore[return-value]
+
+
+async def next_due_after(tx: Connection, account: str, status: TaskStatus, *, now: int) -> int | None:
+    """When the next task of an account in one status becomes due that is not due yet."""
+    [(at,)] = await tx.fetch(NEXT_DUE_AFTER, {"account": account, "status": status.value, "now": now})
+    return at  # type: ignore[return-value]
+
+
+async def adrift(tx: Connection, account: str) -> list[Task]:
+    """Tasks left `submitting`. To a new owner of the lane they are purchases of unknown fate."""
+    return [_task(row) for row in await tx.fetch(ADRIFT, {"account": account})]
+
+
+async def open_at_provider(tx: Connection, account: str) -> int:
+    """How many jobs the account may have at its provider."""
+    [(count,)] = await tx.fetch(OPEN_AT_PROVIDER, {"account": account})
+    return int(count)  # type: ignore[call-overload, no-any-return]
+
+
+async def overdue(tx: Connection, *, before: int, batch: int) -> list[str]:
+    """Ids of open tasks whose deadline lies before the instant."""
+    return [str(task_id) for (task_id,) in await tx.fetch(OVERDUE, {"before": before, "batch": batch})]
+
+
+async def insert_submissions(tx: Connection, submissions: Sequence[Submission]) -> None:
+    await tx.many(
+        INSERT_SUBMISSION,
+        [
+            {
+                "id": s.id,
+                "task_id": s.task_id,
+                "number": s.number,
+                "account": s.account,
+                "status": s.status.value,
+                "deadline_at": s.deadline_at,
+                "created_at": s.created_at,
+                "settled_at": s.settled_at,
+                "provider_task_id": s.provider_task_id,
+                "detail": s.detail,
+            }
+            for s in submissions
+        ],
+    )
+
+
+async def settle_submission(
+    tx: Connection,
+    submission_id: str,
+    status: SubmissionStatus,
+    *,
+    now: int,
+    provider_task_id: str | None,
+    detail: str | None,
+) -> None:
+    """Note how a submission ended."""
+    await tx.fetch(
+        SETTLE_SUBMISSION,
+        {
+            "id": submission_id,
+            "status": status.value,
+            "settled_at": now,
+            "provider_task_id": provider_task_id,
+            "detail": detail,
+        },
+    )
+
+
+async def submissions_of(tx: Connection, task_id: str) -> list[Submission]:
+    """Every try to buy the task, in order."""
+    rows: list[Any] = await tx.fetch(SUBMISSIONS_OF, {"task_id": task_id})
+    return [
+        Submission(
+            id=row[0],
+            task_id=row[1],
+            number=row[2],
+            account=row[3],
+            status=SubmissionStatus(row[4]),
+            deadline_at=row[5],
+            created_at=row[6],
+            settled_at=row[7],
+            provider_task_id=row[8],
+            detail=row[9],
+        )
+        for row in rows
+    ]
+
+
+_STATUS = {status.value: status for status in TaskStatus}
+_CHARGE = {charge.value: charge for charge in Charge}
+
+
+def _task(row: Any) -> Task:
+    return Task(
+        id=row[0],
+        project_id=row[1],
+        account=row[2],
+        provider=row[3],
+        model=row[4],
+        status=_STATUS[row[5]],
+        input=row[6],
+        provider_options=row[7],
+        metadata=row[8],
+        reference=row[9],
+        webhook_endpoint_id=row[10],
+        webhook_url=row[11],
+        webhook_events=row[12],
+        phase=row[13],
+        provider_status=row[14],
+        provider_task_id=row[15],
+        progress=row[16],
+        outputs=tuple(Output(**output) for output in orjson.loads(row[17])) if row[17] != "[]" else (),
+        failure=_failure(row[18]) if row[18] is not None else None,
+        final_at=row[19],
+        late=bool(row[20]),
+        charge=_CHARGE[row[21]],
+        cost_unit=row[22],
+        cost_estimated=row[23],
+        cost_charged=row[24],
+        unit_price=row[25],
+        submissions=row[26],
+        submission_deadline_at=row[27],
+        resends=row[28],
+        streak=Streak(row[29]) if row[29] is not None else None,
+        streak_count=row[30],
+        streak_since=row[31],
+        streak_last_at=row[32],
+        sequence=row[33],
+        version=row[34],
+        due_at=row[35],
+        deadline_at=row[36],
+        created_at=row[37],
+        submitted_at=row[38],
+        finished_at=row[39],
+        updated_at=row[40],
+    )
+
+
+def _failure(text: str) -> Failure:
+    parts = orjson.loads(text)
+    return Failure(**{**parts, "code": FailureCode(parts["code"])})
+
+
+def _mutable(task: Task) -> dict[str, object]:
+    """What may change after a task was made. orjson renders the small records of outputs and failure as they are."""
+    return {
+        "id": task.id,
+        "status": task.status.value,
+        "phase": task.phase,
+        "provider_status": task.provider_status,
+        "provider_task_id": task.provider_task_id,
+        "progress": task.progress,
+        "outputs": orjson.dumps(task.outputs).decode() if task.outputs else "[]",
+        "failure": orjson.dumps(task.failure).decode() if task.failure is not None else None,
+        "final_at": task.final_at,
+        "late": int(task.late),
+        "charge": task.charge.value,
+        "cost_unit": task.cost_unit,
+        "cost_charged": task.cost_charged,
+        "submissions": task.submissions,
+        "submission_deadline_at": task.submission_deadline_at,
+        "resends": task.resends,
+        "streak": task.streak.value if task.streak is not None else None,
+        "streak_count": task.streak_count,
+        "streak_since": task.streak_since,
+        "streak_last_at": task.streak_last_at,
+        "sequence": task.sequence,
+        "version": task.version,
+        "due_at": task.due_at,
+        "submitted_at": task.submitted_at,
+        "finished_at": task.finished_at,
+        "updated_at": task.updated_at,
+    }
+
+
+def _row(task: Task) -> dict[str, object]:
+    return {
+        **_mutable(task),
+        "project_id": task.project_id,
+        "account": task.account,
+        "provider": task.provider,
+        "model": task.model,
+        "input": task.input,
+        "provider_options": task.provider_options,
+        "metadata": task.metadata,
+        "reference": task.reference,
+        "webhook_endpoint_id": task.webhook_endpoint_id,
+        "webhook_url": task.webhook_url,
+        "webhook_events": task.webhook_events,
+        "cost_estimated": task.cost_estimated,
+        "unit_price": task.unit_price,
+        "deadline_at": task.deadline_at,
+        "created_at": task.created_at,
+    }
