@@ -159,7 +159,7 @@ def _wire(
     relaying = RelayDesk(
         database=database,
         sender=sender,
-        unseal=lambda sealed: keyring.open(sealed, "secret"),
+        unseal=keyring.open,
         clock=clock,
         chance=chance,
         user_agent=USER_AGENT,
@@ -202,7 +202,9 @@ def policy_of(settings: Settings) -> Policy:
     ports = settings.egress.ports
     own = {host} if (host := _host_of(settings.public_url)) else set()
     return Policy(
-        allow=tuple(settings.egress.allow), ports=None if ports == "*" else frozenset(ports), denied_hosts=frozenset(own)
+        allow=tuple(settings.egress.allow),
+        ports=None if ports == "*" else frozenset(ports),
+        denied_hosts=frozenset(own),
     )
 
 
@@ -215,7 +217,9 @@ def accounts_of(settings: Settings) -> dict[str, AccountDesk]:
             continue
         prefix = f"TASKRELAY_ACCOUNTS__{name.upper()}__"
         if account.provider not in PROVIDERS:
-            faults.append(f"{prefix}PROVIDER: there is no provider {account.provider!r}; there is {', '.join(PROVIDERS)}")
+            faults.append(
+                f"{prefix}PROVIDER: there is no provider {account.provider!r}; there is {', '.join(PROVIDERS)}"
+            )
         elif account.api_key is None:
             faults.append(f"{prefix}API_KEY is not set (or {prefix}ENABLED=false)")
         else:
@@ -228,7 +232,7 @@ def accounts_of(settings: Settings) -> dict[str, AccountDesk]:
 def _account(name: str, account: AccountSettings, settings: Settings) -> AccountDesk:
     provider = PROVIDERS[account.provider]
     traits = provider.traits
-    assert account.api_key is not None  # noqa: S101 (accounts_of has checked)
+    assert account.api_key is not None  # accounts_of has checked
     return AccountDesk(
         account=Account(name=name, provider=account.provider, endpoint_path=account.endpoint_path),
         provider=provider,

@@ -17,7 +17,8 @@ from typing import LiteralString
 
 ALTERNATIVE = re.compile(r"/\*sqlite:\*/.*?/\*postgres:\s*(.*?)\s*\*/", re.DOTALL)
 ONLY_POSTGRES = re.compile(r"/\*postgres:\s*(.*?)\s*\*/", re.DOTALL)
-LITERAL_OR_NAME = re.compile(r"'(?:[^']|'')*'|(?<![:\w]):([a-z_]+)")
+# Literals and remarks are matched first, so that nothing inside them counts as a name.
+LITERAL_OR_NAME = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|(?<![:\w]):([a-z_][a-z0-9_]*)", re.DOTALL)
 
 
 def select(columns: LiteralString, rest: LiteralString) -> LiteralString:

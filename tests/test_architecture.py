@@ -52,10 +52,16 @@ MAY_IMPORT: Mapping[str, set[str]] = {
 
 # What only these may import.
 ONLY: Mapping[str, set[str]] = {
-    **dict.fromkeys(("sqlite3", "aiosqlite", "asyncpg"), {"storage"}),
-    **dict.fromkeys(("storage.sqlite", "storage.postgres"), {"storage.database"}),  # `open_database` chooses
-    **dict.fromkeys(("httpx", "httpcore", "aiohttp"), {"service.net", "service.cli", "service.sandbox"}),
-    **dict.fromkeys(("typer", "rich"), {"service.cli"}),
+    "sqlite3": {"storage"},
+    "aiosqlite": {"storage"},
+    "asyncpg": {"storage"},
+    "storage.sqlite": {"storage.database"},  # `open_database` chooses
+    "storage.postgres": {"storage.database"},
+    "httpx": {"service.net", "service.cli", "service.sandbox"},
+    "httpcore": {"service.net"},
+    "aiohttp": {"service.net", "service.cli", "service.sandbox"},
+    "typer": {"service.cli"},
+    "rich": {"service.cli"},
     "pydantic_settings": {"service.settings"},
     "standardwebhooks": {"service.sandbox", "service.cli"},  # the independent opinion on our signatures
 }
@@ -85,7 +91,7 @@ BANNED_NAMES = {
 }
 
 # Sources that only declare: there is nothing in them that could be wrong by itself.
-DECLARATIONS = {"storage.records", "storage.errors", "service.providers.base", "service.__main__"}
+DECLARATIONS = {"storage.records", "storage.errors", "service.__main__"}
 
 
 def within(name: str, prefixes: set[str] | tuple[str, ...]) -> bool:

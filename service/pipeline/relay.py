@@ -22,16 +22,19 @@ log = logging.getLogger("taskrelay.relay")
 SECOND = 1_000_000
 READ_AHEAD = 256  # deliveries of one lane in memory at most
 LOW_WATER = 64
+# Results are settled together: a commit for each would cost more than the request it records. What a crash may repeat is one batch.
+SETTLE_AT = 64
+SETTLE_WITHIN_SECONDS = 0.005
 START_SLACK_SECONDS = 5.0  # start nothing that cannot end this long before the lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayDesk:
-    """What relaying needs beside its lane. `unseal`: a stored secret's text, to sign with."""
+    """What relaying needs beside its lane. `unseal`: (sealed text, purpose) → the secret to sign with."""
 
     database: Database
     sender: Sender
-    unseal: Callable[[str], str]
+    unseal: Callable[[str, str], str]
     clock: Callable[[], int]
     chance: Callable[[], float]
     user_agent: str
@@ -47,10 +50,11 @@ class EndpointLane:
         self._desk = desk
         self._endpoint: Endpoint | None = None
         self._keys: list[bytes] = []
-        self._sealed: str | None = None  # the secret the keys came from
+        self._sealed: tuple[str, str] | None = None  # the secret the keys came from
         self._ready: deque[Due] = deque()
         self._known: set[str] = set()  # ready, in flight, or not yet settled: the reader skips these
         self._results: list[Settled] = []
+        self._settle_by = 0
         self._disable: str | None = None
         self._senders: set[asyncio.Task[None]] = set()
         self._breaker = Breaker.load(lane.breaker)
@@ -81,7 +85,7 @@ class EndpointLane:
     def next_at(self) -> int | None:
         now = self._desk.clock()
         if self._results:
-            return now
+            return now if self._must_settle(now) else self._settle_by
         at = self._next_due_at
         startable = self._ready and len(self._senders) < self._cap() and not self._lease_too_short(now)
         if startable or (self._more and len(self._ready) < LOW_WATER):
@@ -113,8 +117,8 @@ class EndpointLane:
     async def run_once(self) -> int:
         """Settle what ended, read what is due, keep senders busy. Never waits for the subscriber."""
         self._wake.clear()
-        done = len(self._results)
         now = self._desk.clock()
+        done = len(self._results) if self._must_settle(now) else 0
         if self._next_due_at is not None and self._next_due_at <= now:
             self._more, self._next_due_at = True, None
         refill = self._more and len(self._ready) < LOW_WATER and self._open_at() <= now
@@ -123,6 +127,10 @@ class EndpointLane:
         if refill:
             done += await self._read()
         return done + self._start_senders()
+
+    def _must_settle(self, now: int) -> bool:
+        """Whether results have waited for company long enough, or none is to come."""
+        return bool(self._results) and (len(self._results) >= SETTLE_AT or now >= self._settle_by or not self._senders)
 
     def _open_at(self) -> int:
         """The earliest instant at which the endpoint may be called."""
@@ -138,20 +146,19 @@ class EndpointLane:
         now = self._desk.clock()
         limit = READ_AHEAD + len(self._known)
 
-        async def unit(tx: Connection) -> tuple[Endpoint | None, str | None, list[Due], int | None]:
+        async def unit(tx: Connection) -> tuple[Endpoint | None, tuple[str, str] | None, list[Due], int | None]:
             endpoint = await endpoints.by_id(tx, self.lane.key)
             if endpoint is None or endpoint.status is not EndpointStatus.ACTIVE:
                 return endpoint, None, [], None
-            secret = endpoint.secret
-            if secret is None:
-                project = await projects.get(tx, endpoint.project_id)
-                secret = project.secret if project is not None else None
+            secret = (endpoint.secret, "endpoint-secret") if endpoint.secret is not None else None
+            if secret is None and (project := await projects.get(tx, endpoint.project_id)) is not None:
+                secret = (project.secret, "project-secret")
             due = await outbox.due(tx, self.lane.key, now=now, batch=limit)
             return endpoint, secret, due, await outbox.next_due_after(tx, self.lane.key, now=now)
 
         endpoint, secret, found, following = await self._desk.database.read(unit)
         if secret is not None and secret != self._sealed:
-            self._keys, self._sealed = [signature.decode_secret(self._desk.unseal(secret))], secret
+            self._keys, self._sealed = [signature.decode_secret(self._desk.unseal(*secret))], secret
         self._endpoint = endpoint
         unknown = [due for due in found if due.id not in self._known]
         new = unknown[: READ_AHEAD - len(self._ready)]
@@ -224,6 +231,9 @@ class EndpointLane:
         if verdict.disable_endpoint:
             self._disable = verdict.reason
         if not self._results:
+            self._settle_by = now + int(SETTLE_WITHIN_SECONDS * SECOND)
+            self._wake.set()
+        elif len(self._results) + 1 == SETTLE_AT:
             self._wake.set()
         self._results.append(
             Settled(

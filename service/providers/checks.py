@@ -74,7 +74,9 @@ class Check:
             quality = next(ours for ours, theirs in levels.items() if theirs == native)
         quality = quality or next(iter(levels))
         if native is not None and native != levels[quality]:
-            self.refuse(synonym, f"cannot do both: quality {quality} is {synonym} {levels[quality]} here. Send one of them.")
+            self.refuse(
+                synonym, f"cannot do both: quality {quality} is {synonym} {levels[quality]} here. Send one of them."
+            )
         return quality, levels[quality]
 
     def flag(self, name: str, default: bool) -> bool:
@@ -110,7 +112,9 @@ class Check:
     def _find(self, provider: str, models: Mapping[str, Model], name: str) -> Model:
         if name in models:
             return models[name]
-        owners = [other for other, contract in self._everyone().items() if name in contract.models and other != provider]
+        owners = [
+            other for other, contract in self._everyone().items() if name in contract.models and other != provider
+        ]
         detail = f'{provider} has no "{shown(name)}". It has {", ".join(models)}'
         detail += f"; {name} is {owners[0]}'s." if owners else "."
         raise Invalid([Fault(pointer="/model", detail=detail)])
@@ -137,7 +141,9 @@ class Check:
         if not value.strip():
             self.refuse(place, "needs a prompt that is not blank.")
         elif len(value) > limit:
-            self.refuse(place, f"takes at most {limit} characters here, not {len(value)}. Shorten it by {len(value) - limit}.")
+            self.refuse(
+                place, f"takes at most {limit} characters here, not {len(value)}. Shorten it by {len(value) - limit}."
+            )
 
     def _link(self, place: tuple[str | int, ...], value: object) -> str | None:
         try:

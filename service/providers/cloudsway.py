@@ -39,7 +39,10 @@ MODEL = "kling-3.0-turbo"
 PROMPT_LIMIT = 2500  # the page allows 3072 and advises at most 2500, which is also the limit beside an image
 SHOTS_LIMIT, SHOT_PROMPT_LIMIT = 6, 512
 RESOLUTIONS = {"standard": "720p", "pro": "1080p"}
-UNITS_A_SECOND = {"720p": Decimal("0.8"), "1080p": Decimal("1.0")}  # Kling's list price; Cloudsway's own is not published
+UNITS_A_SECOND = {
+    "720p": Decimal("0.8"),
+    "1080p": Decimal("1.0"),
+}  # Kling's list price; Cloudsway's own is not published
 
 WORDS = frozenset(
     {"prompt", "duration", "aspect_ratio", "quality", "resolution", "sound", "image", "shots", "watermark"}
@@ -183,7 +186,9 @@ class Cloudsway:
         code = _code(answer.get("code"))
         if not good or code != 0:
             why = _meaning(reply, code, again=False)
-            return meaning.unanswered(self.name, why, reply, code=None if code is None else str(code), message=_message(answer))
+            return meaning.unanswered(
+                self.name, why, reply, code=None if code is None else str(code), message=_message(answer)
+            )
         listed = answer.get("data")
         if not isinstance(listed, list):
             raise BadReply("the answer holds no list of tasks")
@@ -202,7 +207,9 @@ class Cloudsway:
         return _job(mine[0], reading.dumps(mine[0]))
 
 
-_NO_PATH = "TASKRELAY_ACCOUNTS__{account}__ENDPOINT_PATH is missing or not a plain id. Copy it from Cloudsway's console."
+_NO_PATH = (
+    "TASKRELAY_ACCOUNTS__{account}__ENDPOINT_PATH is missing or not a plain id. Copy it from Cloudsway's console."
+)
 
 
 def _path(account: Account) -> str | None:
@@ -280,8 +287,6 @@ def _meaning(reply: Reply, code: int | None, *, again: bool) -> Meaning:
     """What an answer without a job means. `again`: an earlier submission may exist."""
     if code is not None and code in CODES:
         found = CODES[code]
-    elif 200 <= reply.status < 300:
-        found = AMBIGUOUS
     else:
         found = meaning.BY_STATUS.get(reply.status, AMBIGUOUS)
         if reply.status == 400:

@@ -160,7 +160,9 @@ def _loopback(host: str) -> bool:
 
 def _literal(host: str) -> bool:
     # Also the short and hexadecimal spellings of an address that resolvers accept, such as 127.1 and 0x7f.0.0.1.
-    return ":" in host or re.fullmatch(r"[0-9.]+|(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*\.?", host) is not None
+    return (
+        ":" in host or re.fullmatch(r"[0-9.]+|(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*\.?", host) is not None
+    )
 
 
 def retry_after(reply: Reply) -> float | None:

@@ -206,7 +206,7 @@ class UlazAI:
                 cost_unit="credit",
                 raw=reading.keep(reply.body),
             )
-        found = AMBIGUOUS if 200 <= reply.status < 300 else ANSWERS.get(reply.status, AMBIGUOUS)
+        found = ANSWERS.get(reply.status, AMBIGUOUS)
         return meaning.not_accepted(self.name, found, reply, message=answer.reason())
 
     def _asked(self, reply: Reply, id: str) -> Reading:

@@ -12,7 +12,7 @@ import aiohttp
 
 from service.sandbox.jobs import Attempt, Knobs, Push
 
-MOST_AT_ONCE = 500
+MOST_AT_ONCE = 100
 KEPT_ALIVE_SECONDS = 2.0  # under the 5 s after which uvicorn closes an idle connection, or that race would lose pushes
 
 Clock = Callable[[], float]

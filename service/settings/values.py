@@ -150,4 +150,6 @@ def database_url(given: object) -> str:
         return given
     if re.match(r"postgres(ql)?://.", given):
         return given
-    raise ValueError("must be sqlite:///taskrelay.db, sqlite:////absolute/path.db or postgresql://user:password@host/name")
+    raise ValueError(
+        "must be sqlite:///taskrelay.db, sqlite:////absolute/path.db or postgresql://user:password@host/name"
+    )

@@ -1,0 +1,1 @@
+"""What the outside may see of a running taskrelay: its log, without secrets."""

@@ -120,5 +120,3 @@ def push(body: object, headers: Mapping[str, str] | None = None) -> Push:
 def listing(*jobs: object) -> Reply:
     """Cloudsway's answer to a query."""
     return reply({"code": 0, "message": "SUCCEED", "data": list(jobs), "request_id": "r"})
-
-

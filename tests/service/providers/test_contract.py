@@ -194,7 +194,9 @@ def test_prompts_are_counted_in_code_points(name: str, length: int, fits: bool, 
 
 
 @every_provider
-@pytest.mark.parametrize("word", ["callback_url", "external_task_id", "options", "settings", "prompt_directory_optin", "model"])
+@pytest.mark.parametrize(
+    "word", ["callback_url", "external_task_id", "options", "settings", "prompt_directory_optin", "model"]
+)
 def test_native_fields_that_are_ours_to_set_cannot_be_smuggled_in(name: str, word: str) -> None:
     with pytest.raises(Invalid) as told:
         PROVIDERS[name].prepare(request(name, {"prompt": "A."}, provider_options={word: "x"}))
@@ -203,7 +205,7 @@ def test_native_fields_that_are_ours_to_set_cannot_be_smuggled_in(name: str, wor
 
 @every_provider
 def test_an_unknown_model_is_answered_with_the_ones_there_are(name: str) -> None:
-    with pytest.raises(Invalid, match=f"^/model: {name} has no \"sora-9\""):
+    with pytest.raises(Invalid, match=f'^/model: {name} has no "sora-9"'):
         PROVIDERS[name].prepare(request(name, {"prompt": "A."}, model="sora-9"))
 
 
@@ -251,7 +253,23 @@ def paths(value: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str |
         yield from paths(child, (*at, step))
 
 
-ODD: list[object] = [None, True, -1, 0, 10**30, 1.5, "", "\x00\ud800", "x" * 5000, [], {}, [[]], {"a": [None]}, "succeeded", "completed"]
+ODD: list[object] = [
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1.5,
+    "",
+    "\x00\ud800",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    {"a": [None]},
+    "succeeded",
+    "completed",
+]
 
 
 @every_sample
@@ -276,7 +294,9 @@ bodies = st.binary(max_size=200) | json_values.map(lambda value: json.dumps(valu
 @every_provider
 @fuzz
 @given(body=bodies, status=st.sampled_from([200, 201, 204, 302, 400, 404, 429, 500]) | st.integers(100, 999))
-def test_random_answers_raise_nothing_but_bad_reply_and_end_nothing(name: str, flow: str, body: bytes, status: int) -> None:
+def test_random_answers_raise_nothing_but_bad_reply_and_end_nothing(
+    name: str, flow: str, body: bytes, status: int
+) -> None:
     sample = Sample(provider=name, name="", flow=flow, job=JOB, reply=Reply(status=status, body=body), expect={})
     try:
         seen = read(sample)

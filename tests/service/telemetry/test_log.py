@@ -94,6 +94,7 @@ def test_hostile_text_cannot_paint_a_terminal(capsys: Captured) -> None:
     written = capsys.readouterr().err
     assert len(written.splitlines()) == 1
     assert "\x1b" not in written
+    assert "b\\u001b[31m" in written
 
 
 @pytest.mark.parametrize("as_json", [True, False])

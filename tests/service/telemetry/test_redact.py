@@ -33,6 +33,7 @@ CANARY = "c4n4ryC4N4RY0123456789"
         f"https://{CANARY}@host/x",
         f"postgresql://relay:pa/{CANARY}@db/name",
         f"postgresql://relay:pa?{CANARY}@db/name",
+        f"postgresql://relay:{CANARY}?x@db/name",
         f"/proxy/https://relay:{CANARY}@db/name",
         f"/proxy?to=https://relay:{CANARY}@db/name",
         f"https://cdn.example.com/v.mp4?X-Amz-Signature={CANARY}&x=1",
@@ -84,7 +85,7 @@ def test_values_are_hidden_by_name_and_by_form_at_any_depth() -> None:
 def test_a_value_without_a_bottom_is_cut() -> None:
     endless: list[object] = []
     endless.append(endless)
-    assert "***" in str(redact.value(endless))
+    assert str(redact.value(endless)) == "[" * redact.DEEP + "'***'" + "]" * redact.DEEP
 
 
 def test_a_long_text_is_cut_after_it_is_redacted() -> None:
@@ -93,7 +94,7 @@ def test_a_long_text_is_cut_after_it_is_redacted() -> None:
     assert "c4n4ry" not in shown
 
 
-@given(st.text(max_size=200))
+@given(st.text(st.characters(), max_size=200))
 def test_nothing_visible_can_move_a_cursor_or_start_a_line(text: str) -> None:
     shown = redact.visible(text)
     assert len(shown.splitlines()) <= 1

@@ -1,0 +1,62 @@
+"""What commands need that work on this machine's own taskrelay: its settings, its open store; and one clear line when not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from service.cli.client import CLIENT_VARIABLES
+from service.cli.terminal import Stop
+
+if TYPE_CHECKING:
+    from service.core.keys import Keyring
+    from service.settings import Settings
+    from storage.database import Database
+
+
+def environment(said: Mapping[str, object] | None = None) -> dict[str, str]:
+    """The environment with what the command line says on top, so that one place judges both."""
+    from service import settings
+
+    flags = {f"TASKRELAY_{name}": str(value) for name, value in (said or {}).items() if value is not None}
+    return {**settings.environment(), **flags}
+
+
+def settings_of(command: str, said: Mapping[str, object] | None = None) -> Settings:
+    """The settings in force. `said`: what the command line sets, by the variable's name without its prefix."""
+    from service.settings import SettingsError, load
+
+    given = environment(said)
+    try:
+        return load({name: value for name, value in given.items() if name not in CLIENT_VARIABLES})
+    except SettingsError as error:
+        lines = [f"{command}: {problem.text}\n    {problem.fix}" for problem in error.problems]
+        raise Stop("\n".join(lines), facts={"problems": [told(problem) for problem in error.problems]}) from None
+
+
+def told(problem: object) -> dict[str, object]:
+    """A problem of the settings for a program."""
+    return {name: getattr(problem, name) for name in ("text", "fix", "note")}
+
+
+@asynccontextmanager
+async def store_of(command: str, settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
+    """The open database and the keys. Works beside a serving process: it only reads and writes."""
+    from service.bootstrap import StartError, open_store
+    from storage.errors import StorageError
+
+    opening = open_store(settings)
+    try:
+        opened = await opening.__aenter__()
+    except (StartError, StorageError, ValueError, OSError) as error:
+        raise Stop(cannot(command, error)) from None
+    try:
+        yield opened
+    finally:
+        await opening.__aexit__(None, None, None)
+
+
+def cannot(command: str, error: Exception) -> str:
+    """Why something did not open, a line for every reason."""
+    return "\n".join(f"{command}: {line}" for line in (str(error) or type(error).__name__).splitlines())

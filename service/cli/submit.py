@@ -1,0 +1,145 @@
+"""`submit`: create one task over the API, and wait for its end when told to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from service.cli.client import HERE, Api, Key, Url
+from service.cli.tasks import task_lines
+from service.cli.terminal import FAILED, INTERRUPTED, OK, USAGE, Json, Stop, console, say, show, warn
+
+ENDS = frozenset({"succeeded", "failed", "canceled", "expired"})
+HOLD_SECONDS = 2  # the longest a question is held open; the end itself is told at once
+
+Text = Annotated[str | None, typer.Option(show_default=False)]
+Many = Annotated[list[str] | None, typer.Option(show_default=False)]
+
+
+def submit(
+    prompt: Annotated[str, typer.Argument(help="What to make.", show_default=False)],
+    model: Annotated[str, typer.Option("--model", "-m", help="The provider's model.", show_default=False)],
+    provider: Annotated[str | None, typer.Option("--provider", "-p", help="Whose contract.", show_default=False)] = None,
+    account: Annotated[
+        str | None, typer.Option(help="A configured account, in place of --provider.", show_default=False)
+    ] = None,
+    duration: Annotated[int | None, typer.Option(help="Seconds.", show_default=False)] = None,
+    aspect_ratio: Annotated[str | None, typer.Option(help="Such as 16:9.", show_default=False)] = None,
+    quality: Annotated[str | None, typer.Option(help="standard or pro.", show_default=False)] = None,
+    sound: Annotated[bool | None, typer.Option("--sound/--no-sound", show_default=False)] = None,
+    image: Annotated[str | None, typer.Option(help="URL of the first frame.", show_default=False)] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Your own id; a second task with it is refused.", show_default=False)
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(help="key=value, as often as needed.", show_default=False)
+    ] = None,
+    webhook_url: Annotated[str | None, typer.Option(help="Where this task's end is sent.", show_default=False)] = None,
+    deadline: Annotated[
+        int | None, typer.Option(help="Seconds until it is given up.", show_default=False)
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until it ends; exit 1 unless it succeeded.")] = False,
+    url: Url = HERE,
+    key: Key = "",
+    json: Json = False,
+) -> None:
+    """Submit a task. It is bought once, whatever happens to this command."""
+    wanted = {
+        "prompt": prompt,
+        "duration": duration,
+        "aspect_ratio": aspect_ratio,
+        "quality": quality,
+        "sound": sound,
+        "image": image,
+    }
+    body = {
+        "provider": provider,
+        "account": account,
+        "model": model,
+        "input": _said(wanted),
+        "metadata": pairs(metadata or []) or None,
+        "reference": reference,
+        "webhook_url": webhook_url,
+        "deadline_seconds": deadline,
+    }
+    with Api(url, key) as api:
+        task = api.post("/v1/tasks", _said(body))
+        if wait:
+            task = _until_ended(api, task, quiet=json)
+    if json:
+        show(task)
+    else:
+        say("\n".join(task_lines(task)))
+    raise typer.Exit(OK if not wait or task["status"] == "succeeded" else FAILED)
+
+
+def pairs(given: list[str]) -> dict[str, str]:
+    """`key=value` pairs as one mapping. Raises `Stop` for what is not a pair."""
+    found = {}
+    for pair in given:
+        name, separator, value = pair.partition("=")
+        if not name or not separator:
+            raise Stop(f"--metadata {pair!r}: write key=value", USAGE)
+        found[name] = value
+    return found
+
+
+def _said(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _until_ended(api: Api, task: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
+    """Follow the task until it ends."""
+    try:
+        with (_silence() if quiet else _progress(task)) as tell:
+            while task["status"] not in ENDS:
+                task = api.get(f"/v1/tasks/{task['id']}", {"wait": HOLD_SECONDS})
+                tell(task)
+    except KeyboardInterrupt:
+        raise Stop(
+            f"{task['id']} goes on without you. Look again with: taskrelay tasks get {task['id']}", INTERRUPTED
+        ) from None
+    return task
+
+
+@contextmanager
+def _silence() -> Iterator[Callable[[dict[str, Any]], None]]:
+    yield lambda _: None
+
+
+@contextmanager
+def _progress(task: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A bar on a terminal, otherwise a line for every change."""
+    screen = console(stderr=True)
+    if screen.is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        looks = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+        with Progress(*looks, console=screen, transient=True) as progress:
+            bar = progress.add_task(_state(task), total=None)
+            yield lambda seen: progress.update(bar, description=_state(seen), **_filled(seen))
+        return
+    began = time.monotonic()
+    told: list[str] = []
+
+    def tell(seen: dict[str, Any]) -> None:
+        if not told or told[-1] != _state(seen):
+            told.append(_state(seen))
+            warn(f"{time.monotonic() - began:6.1f} s  {seen['id']}  {told[-1]}")
+
+    tell(task)
+    yield tell
+
+
+def _state(task: dict[str, Any]) -> str:
+    """`processing, queued_at_provider, 40 %`."""
+    progress = f"{task['progress']} %" if task.get("progress") is not None else None
+    return ", ".join(str(part) for part in (task["status"], task.get("phase"), progress) if part)
+
+
+def _filled(task: dict[str, Any]) -> dict[str, Any]:
+    return {} if task.get("progress") is None else {"total": 100, "completed": task["progress"]}

@@ -1,0 +1,62 @@
+"""What a refusal says to the one who has to change the request."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.core.request import Invalid
+from service.providers.base import Model
+from service.providers.checks import Check
+from service.providers.registry import PROVIDERS
+from tests.service.providers.builders import request
+
+MODELS = {"m": Model(name="m", inputs=frozenset({"prompt", "quality", "mode"}), options=frozenset({"b", "a"}))}
+
+
+def check(input: dict[str, object], **more: object) -> Check:
+    return Check("here", MODELS, request("ulazai", input, model="m", **more), lambda: PROVIDERS)
+
+
+def details(found: Check) -> list[str]:
+    with pytest.raises(Invalid) as told:
+        found.settle()
+    return [fault.detail for fault in told.value.faults]
+
+
+def test_a_request_without_faults_settles() -> None:
+    check({"prompt": "A."}).settle()
+
+
+def test_a_missing_word_names_every_contract_that_has_it() -> None:
+    detail = "here/m has no duration. cloudsway/kling-3.0-turbo and ulazai/kling-3.0 have it. Leave it out."
+    assert details(check({"duration": 5})) == [detail]
+
+
+def test_an_option_outside_the_list_is_answered_with_the_list() -> None:
+    told = details(check({}, provider_options={"price": 1}))
+    assert told == ['here/m takes no provider option "price". It takes a and b. Leave it out.']
+
+
+def test_a_level_may_be_given_in_either_word() -> None:
+    levels = {"standard": "std", "pro": "pro"}
+    assert check({}).level(levels, "mode") == ("standard", "std")
+    assert check({"mode": "pro"}).level(levels, "mode") == ("pro", "pro")
+    assert check({"quality": "pro"}).level(levels, "mode") == ("pro", "pro")
+
+
+def test_values_that_no_parser_let_through_are_faults_or_nothing_and_never_errors() -> None:
+    odd = check({"prompt": 7, "images": "x", "shots": 3})
+    assert odd.prompt(10) is None
+    assert (odd.urls("images", 2), odd.shots(2, 10)) == ([], [])
+    assert "here/m needs a prompt." in details(odd)
+
+
+def test_too_long_a_prompt_says_by_how_much() -> None:
+    found = check({"prompt": "x" * 12})
+    found.prompt(10)
+    assert details(found) == ["here/m takes at most 10 characters here, not 12. Shorten it by 2."]
+
+
+def test_a_model_of_another_contract_is_sent_to_its_owner() -> None:
+    with pytest.raises(Invalid, match=r"^/model: here has no \"kling-3.0\". It has m; kling-3.0 is ulazai's.$"):
+        Check("here", MODELS, request("ulazai", {}, model="kling-3.0"), lambda: PROVIDERS)
