@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import socket
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from service import __version__
+from service.api.app import create_app
+from service.api.context import Context
 from service.core import ids
 from service.core.keys import Keyring
 from service.core.tokens import Tokens
 from service.net.client import Channel, ProviderClient
 from service.net.dial import boottime
-from service.net.guard import Policy
+from service.net.guard import NetError, Policy
 from service.net.resolver import Resolver
 from service.net.sender import Sender
+from service.net.server import Server, listen, uvicorn_config
 from service.pipeline.account import AccountLane
 from service.pipeline.accounts import AccountDesk, Callbacks
+from service.pipeline.keys import MadeKey, make_key
 from service.pipeline.lanes import Lanes, Worker
 from service.pipeline.poll import PollDesk
 from service.pipeline.record import Batch, Desk
@@ -34,11 +39,11 @@ from service.providers.base import Account
 from service.providers.registry import PROVIDERS
 from service.runtime import Loop
 from service.settings import AccountSettings, Settings
+from service.telemetry import failpoints
 from storage import lanes as lane_rows
 from storage import projects
 from storage.database import Database, open_database
 from storage.records import Lane, LaneKind
-from storage.sqlite import SQLiteDatabase
 
 USER_AGENT = f"taskrelay/{__version__}"
 SWEEP_EVERY_SECONDS = 30.0
@@ -104,9 +109,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     Raises `StartError`, `storage.errors.StorageError` or ValueError with a text for the operator.
     """
     async with open_store(settings) as (database, keyring):
-        if isinstance(database, SQLiteDatabase):
-            database.claim_serving()
-            await database.write(lane_rows.void_leases)  # whoever held them is dead: we hold the file
+        failpoints.arm(settings.failpoint)
+        if database.claim_serving():
+            await database.write(lane_rows.void_leases)  # whoever held them is dead: this process alone serves
         installation = await database.read(projects.installation)
         tokens = Tokens(keyring, installation)
         policy = policy_of(settings)
@@ -270,15 +275,30 @@ def keyring_of(settings: Settings) -> Keyring:
         raise StartError(
             "TASKRELAY_SECRET_KEYS is not set. Replicas must share it; make one with: openssl rand -base64 48"
         )
-    try:
-        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(made, "w") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
+    if not path.exists():
+        _make_secret(path)
     lines = [line.strip() for line in path.read_text().splitlines()]
     return Keyring([line.encode() for line in lines if line])
+
+
+def _make_secret(path: Path) -> None:
+    """Whole or not at all: another process may be making it too, and what it seals must survive a power cut."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        os.fsync(folder)
+        os.close(folder)
+    except OSError as error:
+        raise StartError(
+            f"{path} cannot be made: {(error.strerror or '').lower()}. Mend its folder, or name another in TASKRELAY_DATABASE_URL"
+        ) from None
 
 
 def secret_file(settings: Settings) -> Path | None:
@@ -286,3 +306,68 @@ def secret_file(settings: Settings) -> Path | None:
     if not settings.database_url.startswith("sqlite:///"):
         return None
     return Path(settings.database_url.removeprefix("sqlite:///")).absolute().parent / "taskrelay.secret"
+
+
+def server_of(service: Service) -> Server:
+    """The HTTP side of a replica, not yet started: `serve(sockets=[bind(settings)])`."""
+    settings = service.settings
+    context = Context(
+        database=service.database,
+        recorder=service.recorder,
+        ring=service.lanes.ring,
+        watch=service.watch,
+        accounts=service.accounts,
+        tokens=service.tokens,
+        keyring=service.keyring,
+        policy=service.policy,
+        clock=clock,
+        mint=mint,
+        entropy=secrets.token_bytes,
+        public_url=public_url_of(settings),
+        disabled={name: account.provider for name, account in settings.accounts.items() if not account.enabled},
+    )
+    return Server(uvicorn_config(create_app(context), settings.host, settings.port))
+
+
+async def key_for(
+    database: Database, keyring: Keyring, *, name: str, scopes: Collection[str], project: str | None = None
+) -> MadeKey:
+    """Make an API key in an open store. Raises ValueError or `StorageError` with what to do."""
+    return await make_key(
+        database,
+        keyring,
+        name=name,
+        scopes=scopes,
+        project=project,
+        clock=clock,
+        mint=mint,
+        entropy=secrets.token_bytes,
+    )
+
+
+def provider_names() -> tuple[str, ...]:
+    return tuple(PROVIDERS)
+
+
+async def reach(settings: Settings) -> AsyncIterator[tuple[str, str, str | None]]:
+    """Each account that may be asked, its address, and why that cannot be called. Resolves names, asks nobody."""
+    policy, resolver = policy_of(settings), Resolver()
+    try:
+        for name, account in settings.accounts.items():
+            if not account.enabled or account.provider not in PROVIDERS:
+                continue
+            address = account.base_url or PROVIDERS[account.provider].base_url
+            try:
+                target = policy.judge_url(address)
+                await resolver.addresses(policy.inside() if target.inside_only else policy, target.host)
+            except NetError as error:
+                yield name, address, str(error)
+            else:
+                yield name, address, None
+    finally:
+        resolver.close()
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The socket to serve on, not yet open for requests. Raises OSError."""
+    return listen(settings.host, settings.port)

@@ -40,6 +40,9 @@ class Database(Protocol):
     async def read(self, unit: Unit[T], /) -> T:
         """Run a unit that only reads, on one consistent snapshot."""
 
+    def claim_serving(self) -> bool:
+        """Say that this process serves. Returns whether it alone may; raises StorageError when another one does."""
+
     async def close(self) -> None:
         """Finish what was accepted, then close."""
 

@@ -47,6 +47,8 @@ DELETE = """
  RETURNING id
 """
 
+KNOWN = "SELECT id FROM endpoints WHERE id = :id AND project_id = :project_id AND hidden = 0"
+
 DISABLE = """
     UPDATE endpoints SET status = 'disabled', disabled_reason = :reason, updated_at = :now
      WHERE id = :id AND hidden = 0 AND status <> 'disabled'
@@ -77,24 +79,24 @@ async def insert(tx: Connection, endpoint: Endpoint) -> None:
 async def get(tx: Connection, endpoint_id: str, project_id: str) -> Endpoint | None:
     """A project's own endpoint; hidden and deleted ones are not there."""
     rows = await tx.fetch(GET, {"id": endpoint_id, "project_id": project_id})
-    return _endpoint(rows[0]) if rows else None
+    return from_row(rows[0]) if rows else None
 
 
 async def by_id(tx: Connection, endpoint_id: str) -> Endpoint | None:
     """For the relay: any endpoint that still exists."""
     rows = await tx.fetch(BY_ID, {"id": endpoint_id})
-    return _endpoint(rows[0]) if rows else None
+    return from_row(rows[0]) if rows else None
 
 
 async def hidden(tx: Connection, project_id: str, origin: str) -> Endpoint | None:
     """The endpoint that carries the per-task URLs of one origin."""
     rows = await tx.fetch(HIDDEN, {"project_id": project_id, "url": origin})
-    return _endpoint(rows[0]) if rows else None
+    return from_row(rows[0]) if rows else None
 
 
 async def of_projects(tx: Connection, projects: Iterable[str]) -> list[Endpoint]:
     """Endpoints that may want an event of these projects. A paused one is owed its events too."""
-    return [_endpoint(row) for row in await tx.fetch(OF_PROJECTS, {"projects": sorted(set(projects))})]
+    return [from_row(row) for row in await tx.fetch(OF_PROJECTS, {"projects": sorted(set(projects))})]
 
 
 async def count(tx: Connection, project_id: str) -> int:
@@ -107,12 +109,18 @@ async def delete(tx: Connection, endpoint_id: str, project_id: str, *, now: int)
     return bool(await tx.fetch(DELETE, {"id": endpoint_id, "project_id": project_id, "now": now}))
 
 
+async def known(tx: Connection, endpoint_id: str, project_id: str) -> bool:
+    """Whether the project has, or once had, this endpoint."""
+    return bool(await tx.fetch(KNOWN, {"id": endpoint_id, "project_id": project_id}))
+
+
 async def disable(tx: Connection, endpoint_id: str, reason: str, *, now: int) -> bool:
     """Stop sending to it. Returns whether it was being sent to; hidden endpoints are never disabled."""
     return bool(await tx.fetch(DISABLE, {"id": endpoint_id, "reason": reason, "now": now}))
 
 
-def _endpoint(row: Any) -> Endpoint:
+def from_row(row: Any) -> Endpoint:
+    """A row of `COLUMNS`."""
     return Endpoint(
         id=row[0],
         project_id=row[1],

@@ -10,6 +10,9 @@ from storage.records import ApiKey, Project
 
 INSTALLATION = "SELECT id FROM installation"
 
+# Changes nothing and still has to reach the disk.
+TOUCH = "UPDATE installation SET created_at = created_at"
+
 INSERT = "INSERT INTO projects (id, name, secret, created_at) VALUES (:id, :name, :secret, :created_at)"
 
 BY_NAME = "SELECT id, name, secret, created_at FROM projects WHERE name = :name OR id = :name"
@@ -35,6 +38,11 @@ async def installation(tx: Connection) -> str:
     """The database's own id: random, and kept through backup and restore."""
     [(found,)] = await tx.fetch(INSTALLATION)
     return str(found)
+
+
+async def touch(tx: Connection) -> None:
+    """Prove that the database takes a write."""
+    await tx.fetch(TOUCH)
 
 
 async def insert(tx: Connection, project: Project) -> None:

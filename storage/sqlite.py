@@ -16,6 +16,7 @@ import fcntl
 import os
 import sqlite3
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ import orjson
 
 from storage import migrate
 from storage.database import Params, Unit
-from storage.errors import Duplicate, StorageError, Unavailable
+from storage.errors import Duplicate, Missing, StorageError, Unavailable
 
 T = TypeVar("T")
 
@@ -89,6 +90,7 @@ class SQLiteDatabase:
         self._queue: deque[tuple[Unit[Any], asyncio.Future[Any]]] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
         self._lock: int | None = None
 
     @classmethod
@@ -123,8 +125,8 @@ class SQLiteDatabase:
         self._queue.append((unit, done))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
-        # Shielded: a caller that goes away does not take its unit back, and the unit's neighbours need its result settled.
-        return await asyncio.shield(done)
+        # A caller that goes away cancels this future and not its unit, which runs all the same.
+        return await done
 
     async def read(self, unit: Unit[T], /) -> T:
         if self._closed:
@@ -140,6 +142,12 @@ class SQLiteDatabase:
 
     async def close(self) -> None:
         self._closed = True
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._finish())
+        # Shielded: cancelling a caller would cancel the runner, and the accepted units' callers would never hear.
+        await asyncio.shield(self._closing)
+
+    async def _finish(self) -> None:
         if self._runner is not None:
             await self._runner
         for _ in self._readers:
@@ -150,12 +158,12 @@ class SQLiteDatabase:
             os.close(self._lock)
             self._lock = None
 
-    def claim_serving(self) -> None:
+    def claim_serving(self) -> bool:
         """Become the one process that serves this file. Held until the process ends, however it ends.
 
         Raises StorageError naming the process that has it. Short commands need no claim: they only write.
         """
-        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(f"{os.path.realpath(self.path)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -167,6 +175,7 @@ class SQLiteDatabase:
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
         self._lock = lock
+        return True
 
     async def _run(self) -> None:
         """Drain the queue. What arrives during one commit is the next group; nothing lingers to fill a group."""
@@ -175,7 +184,7 @@ class SQLiteDatabase:
             try:
                 outcomes = await on_thread(self._writer, _write_group, self._writer._conn, [unit for unit, _ in group])
             except BaseException as error:
-                outcomes = [error] * len(group)
+                outcomes = [_Failed(error)] * len(group)
             for (_, done), outcome in zip(group, outcomes, strict=True):
                 if done.cancelled():
                     continue
@@ -208,8 +217,8 @@ async def _connect(path: str, opened: list[aiosqlite.Connection]) -> aiosqlite.C
 
 def _configure(raw: sqlite3.Connection, path: str) -> None:
     """Set what a connection needs and read back what durability rests on."""
+    _switch_to_wal(raw)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
         "trusted_schema = OFF",
@@ -225,6 +234,19 @@ def _configure(raw: sqlite3.Connection, path: str) -> None:
         )
 
 
+def _switch_to_wal(raw: sqlite3.Connection) -> None:
+    """Two processes that open an empty file meet here, and SQLite tells the second BUSY at once, whatever its busy timeout."""
+    give_up_at = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > give_up_at:
+                raise
+        time.sleep(0.01)
+
+
 def _prepare_writer(raw: sqlite3.Connection, now: int) -> None:
     migrate.migrate_sqlite(raw, now)
 
@@ -236,16 +258,21 @@ def _write_group(raw: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[ob
         return _transaction(raw, connection, units)
     except BaseException as error:
         _stop_if_disk_failed(error)
-        if len(units) == 1:
-            return [_Failed(error)]
+        if len(units) == 1 or _is_busy(error):
+            return [_Failed(error)] * len(units)
     outcomes: list[object] = []
-    for unit in units:
+    while len(outcomes) < len(units):
         try:
-            outcomes += _transaction(raw, connection, [unit])
+            outcomes += _transaction(raw, connection, [units[len(outcomes)]])
         except BaseException as error:
             _stop_if_disk_failed(error)
-            outcomes.append(_Failed(error))
+            outcomes += [_Failed(error)] * (len(units) - len(outcomes) if _is_busy(error) else 1)
     return outcomes
+
+
+def _is_busy(error: BaseException) -> bool:
+    """Whether another process kept the file. Its lock was waited for already; each unit of a group would wait as long again."""
+    return _name(error).startswith("SQLITE_BUSY")
 
 
 def _transaction(raw: sqlite3.Connection, connection: SQLiteConnection, units: Sequence[Unit[Any]]) -> list[object]:
@@ -264,17 +291,25 @@ def _read(raw: sqlite3.Connection, unit: Unit[T]) -> T:
     raw.execute("BEGIN")
     try:
         return drive(unit(SQLiteConnection(raw)))  # type: ignore[arg-type]
+    except BaseException as error:
+        _stop_if_disk_failed(error)
+        raise
     finally:
         raw.execute("ROLLBACK")
 
 
 def _stop_if_disk_failed(error: BaseException) -> None:
     """After a failed read, write or sync of the file nothing in memory may be trusted: stop, and let a restart recover."""
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith("SQLITE_IOERR") or name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+    name = _name(error)
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
         _fail_stop(
             f"taskrelay: the database file failed ({name}: {error}). Stopping; check the disk, then start again."
         )
+
+
+def _name(error: BaseException) -> str:
+    """SQLite's own name of the error; extended ones begin with the plain one."""
+    return str(getattr(error, "sqlite_errorname", None) or "")
 
 
 def _fail_stop(message: str) -> NoReturn:
@@ -285,12 +320,17 @@ def _fail_stop(message: str) -> NoReturn:
 
 def _translated(error: BaseException, path: str) -> BaseException:
     """A driver's exception in our words; everything else as it is."""
+    name = _name(error)
     if isinstance(error, sqlite3.IntegrityError) and "UNIQUE constraint failed" in str(error):
         told: StorageError = Duplicate(str(error).removeprefix("UNIQUE constraint failed: "))
-    elif isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorname", "") != "SQLITE_ERROR":
+    elif isinstance(error, sqlite3.IntegrityError) and "FOREIGN KEY constraint failed" in str(error):
+        told = Missing(f"{path}: the row refers to one that does not exist")
+    elif isinstance(error, sqlite3.OperationalError) and name != "SQLITE_ERROR":
         told = Unavailable(f"{path}: {error}")
-    elif isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorname", "") == "SQLITE_NOTADB":
+    elif name == "SQLITE_NOTADB":
         told = StorageError(f"{path} is not an SQLite database")
+    elif isinstance(error, sqlite3.Error):
+        told = StorageError(f"{path}: {error}")  # a statement or value of ours is wrong
     else:
         return error
     told.__cause__ = error

@@ -119,6 +119,15 @@ OPEN_AT_PROVIDER = """
     SELECT count(*) FROM tasks WHERE account = :account AND status IN ('submitting', 'unconfirmed', 'processing')
 """
 
+# Up to a bound: to choose the account with the fewest, more than that is all the same.
+OPEN_AT_MOST = """
+    SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks
+                                   WHERE account = :account AND status = 'queued' AND due_at IS NOT NULL LIMIT :bound) AS q)
+         + (SELECT count(*) FROM (SELECT 1 FROM tasks
+                                   WHERE account = :account AND status IN ('submitting', 'unconfirmed', 'processing')
+                                   LIMIT :bound) AS p)
+"""
+
 OVERDUE = """
     SELECT id FROM tasks WHERE finished_at IS NULL AND deadline_at <= :before ORDER BY deadline_at LIMIT :batch
 """
@@ -130,9 +139,11 @@ INSERT_SUBMISSION = """
 
 # Evidence is never fenced: an id learned late is kept, and a settled submission is not unsettled.
 SETTLE_SUBMISSION = """
-    UPDATE submissions SET status = :status, settled_at = :settled_at, detail = :detail,
-        provider_task_id = coalesce(provider_task_id, :provider_task_id)
-     WHERE id = :id AND status IN ('intended', 'ambiguous')
+    UPDATE submissions SET provider_task_id = coalesce(provider_task_id, :provider_task_id),
+        status = CASE WHEN status IN ('intended', 'ambiguous') THEN :status ELSE status END,
+        settled_at = CASE WHEN status IN ('intended', 'ambiguous') THEN :settled_at ELSE settled_at END,
+        detail = CASE WHEN status IN ('intended', 'ambiguous') THEN :detail ELSE detail END
+     WHERE id = :id
 """
 
 SUBMISSIONS_OF = """
@@ -148,12 +159,12 @@ async def insert(tx: Connection, task: Task) -> None:
 
 async def lock(tx: Connection, ids: Iterable[str]) -> dict[str, Task]:
     """The tasks by id, locked in id order for the rest of the transaction."""
-    return {task.id: task for task in map(_task, await tx.fetch(BY_IDS, {"ids": sorted(set(ids))}))}
+    return {task.id: task for task in map(from_row, await tx.fetch(BY_IDS, {"ids": sorted(set(ids))}))}
 
 
 async def read(tx: Connection, ids: Iterable[str]) -> dict[str, Task]:
     """The tasks by id, not locked."""
-    return {task.id: task for task in map(_task, await tx.fetch(READ, {"ids": sorted(set(ids))}))}
+    return {task.id: task for task in map(from_row, await tx.fetch(READ, {"ids": sorted(set(ids))}))}
 
 
 async def by_submissions(tx: Connection, submission_ids: Iterable[str]) -> dict[str, str]:
@@ -171,13 +182,13 @@ async def save(tx: Connection, changed: Sequence[tuple[Task, int]]) -> None:
 
 async def get(tx: Connection, task_id: str, project_id: str) -> Task | None:
     rows = await tx.fetch(GET, {"id": task_id, "project_id": project_id})
-    return _task(rows[0]) if rows else None
+    return from_row(rows[0]) if rows else None
 
 
 async def by_reference(tx: Connection, project_id: str, reference: str) -> Task | None:
     """The task that holds the reference now."""
     rows = await tx.fetch(BY_REFERENCE, {"project_id": project_id, "reference": reference})
-    return _task(rows[0]) if rows else None
+    return from_row(rows[0]) if rows else None
 
 
 async def bound(tx: Connection, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -191,7 +202,7 @@ async def bound(tx: Connection, pairs: Sequence[tuple[str, str]]) -> dict[tuple[
 async def due(tx: Connection, account: str, status: TaskStatus, *, now: int, batch: int) -> list[Task]:
     """Tasks of an account in one status that must be looked at, oldest first."""
     rows = await tx.fetch(DUE, {"account": account, "status": status.value, "now": now, "batch": batch})
-    return [_task(row) for row in rows]
+    return [from_row(row) for row in rows]
 
 
 async def next_due(tx: Connection, account: str, status: TaskStatus) -> int | None:
@@ -207,12 +218,18 @@ async def next_due_after(tx: Connection, account: str, status: TaskStatus, *, no
 
 async def adrift(tx: Connection, account: str) -> list[Task]:
     """Tasks left `submitting`. To a new owner of the lane they are purchases of unknown fate."""
-    return [_task(row) for row in await tx.fetch(ADRIFT, {"account": account})]
+    return [from_row(row) for row in await tx.fetch(ADRIFT, {"account": account})]
 
 
 async def open_at_provider(tx: Connection, account: str) -> int:
     """How many jobs the account may have at its provider."""
     [(count,)] = await tx.fetch(OPEN_AT_PROVIDER, {"account": account})
+    return int(count)  # type: ignore[call-overload, no-any-return]
+
+
+async def open_at_most(tx: Connection, account: str, *, bound: int) -> int:
+    """How many open tasks the account has; each of the two kinds is counted up to the bound."""
+    [(count,)] = await tx.fetch(OPEN_AT_MOST, {"account": account, "bound": bound})
     return int(count)  # type: ignore[call-overload, no-any-return]
 
 
@@ -288,7 +305,8 @@ _STATUS = {status.value: status for status in TaskStatus}
 _CHARGE = {charge.value: charge for charge in Charge}
 
 
-def _task(row: Any) -> Task:
+def from_row(row: Any) -> Task:
+    """A row of `COLUMNS`."""
     return Task(
         id=row[0],
         project_id=row[1],

@@ -54,7 +54,7 @@ app.add_typer(keys.app, name="keys")
 def main() -> None:
     """Run one command. Exit codes: `terminal`."""
     try:
-        app()
+        app(prog_name="taskrelay")
     except Stop as stop:
         stop.tell(json="--json" in sys.argv[1:])
         sys.exit(stop.code)

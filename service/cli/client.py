@@ -31,7 +31,7 @@ Key = Annotated[
     ),
 ]
 
-TRIES = 3  # of a creating request whose answer got lost; the Idempotency-Key makes them one
+TRIES = 3  # of a question whose answer got lost
 LONGEST_ANSWER_SECONDS = 30.0
 
 
@@ -73,37 +73,48 @@ class Api:
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         return self._asked("GET", path, params=_given(query or {}))
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None) -> Any:
-        """Create something, or order it. Safe to repeat: the same `Idempotency-Key` every time."""
-        import uuid
+    def follow(self, path: str, tag: str | None, seconds: int) -> tuple[Any, str | None]:
+        """What is there once it differs from what `tag` stands for, or None when the time is over; and its tag."""
+        reply = self._sent("GET", path, params={"wait": seconds}, headers={"if-none-match": tag} if tag else {})
+        known = reply.headers.get("etag")
+        return (None, tag) if reply.status_code == 304 else (_accepted(reply), known)
 
-        return self._asked(
-            "POST",
-            path,
-            json=dict(body or {}),
-            params=_given(query or {}),
-            headers={"idempotency-key": str(uuid.uuid4())},
-        )
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Create something, or order it. Sent once: whether a lost answer meant yes is looked up, not guessed."""
+        return self._asked("POST", path, json=dict(body or {}))
 
     def delete(self, path: str) -> Any:
         return self._asked("DELETE", path)
 
     def _asked(self, method: str, path: str, **request: Any) -> Any:
+        return _accepted(self._sent(method, path, **request))
+
+    def _sent(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer, whatever it says. A lost one is asked for again only when asking changes nothing."""
         import httpx
 
         assert self._client is not None
-        for remaining in reversed(range(TRIES)):
+        for remaining in reversed(range(1 if method == "POST" else TRIES)):
             try:
-                reply = self._client.request(method, path, **request)
-                break
-            except httpx.ConnectError as error:
-                raise Stop(_unreachable(self.url, str(error)), UNREACHABLE) from None
+                return self._client.request(method, path, **request)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+                raise Stop(_unreachable(self.url, _why(error)), UNREACHABLE) from None
             except httpx.TransportError as error:
                 if not remaining:
-                    raise Stop(_unreachable(self.url, str(error) or type(error).__name__), UNREACHABLE) from None
-        if reply.is_success:
-            return _document(reply) if reply.content else None
-        raise Stop(*_refusal(reply))
+                    raise Stop(_unanswered(self.url, method, _why(error)), UNREACHABLE) from None
+        raise AssertionError("every try either returns or raises")
+
+
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _unanswered(url: str, method: str, why: str) -> str:
+    if method == "POST":
+        return (
+            f"{url} took the request and gave no answer: {why}\n    It may have been done. Look before you repeat it."
+        )
+    return f"{url} gave no answer: {why}"
 
 
 def _unreachable(url: str, why: str) -> str:
@@ -111,6 +122,13 @@ def _unreachable(url: str, why: str) -> str:
         f"{url} does not answer: {why}\n"
         f"    Is it running? Start it with: taskrelay serve   or say where it is: --url or {URL_VARIABLE}"
     )
+
+
+def _accepted(reply: httpx.Response) -> Any:
+    """What was answered, or `Stop` with why it was refused."""
+    if reply.is_success:
+        return _document(reply) if reply.content else None
+    raise Stop(*_refusal(reply))
 
 
 def _document(reply: httpx.Response) -> Any:

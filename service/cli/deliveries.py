@@ -36,7 +36,9 @@ def list_deliveries(
     if json:
         show(page)
         return
-    columns([_row(one) for one in page["data"]], head=("DELIVERY", "STATUS", "TYPE", "ENDPOINT", "ATTEMPTS", "LAST", "NEXT"))
+    columns(
+        [_row(one) for one in page["data"]], head=("DELIVERY", "STATUS", "TYPE", "ENDPOINT", "ATTEMPTS", "LAST", "NEXT")
+    )
     more(page)
 
 

@@ -44,9 +44,7 @@ def create(
 
 
 @app.command("list")
-def list_endpoints(
-    limit: Limit = 50, after: After = None, url: Url = HERE, key: Key = "", json: Json = False
-) -> None:
+def list_endpoints(limit: Limit = 50, after: After = None, url: Url = HERE, key: Key = "", json: Json = False) -> None:
     """List subscriptions, newest first."""
     with Api(url, key) as api:
         page = api.get("/v1/endpoints", {"limit": limit, "after": after})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from service.cli.client import CLIENT_VARIABLES
@@ -46,15 +46,12 @@ async def store_of(command: str, settings: Settings) -> AsyncIterator[tuple[Data
     from service.bootstrap import StartError, open_store
     from storage.errors import StorageError
 
-    opening = open_store(settings)
-    try:
-        opened = await opening.__aenter__()
-    except (StartError, StorageError, ValueError, OSError) as error:
-        raise Stop(cannot(command, error)) from None
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            opened = await stack.enter_async_context(open_store(settings))
+        except (StartError, StorageError, ValueError, OSError) as error:
+            raise Stop(cannot(command, error)) from None
         yield opened
-    finally:
-        await opening.__aexit__(None, None, None)
 
 
 def cannot(command: str, error: Exception) -> str:

@@ -26,7 +26,9 @@ def sandbox(
     host: Host = "127.0.0.1",
     port: Port = 8090,
     job_seconds: Annotated[float, typer.Option(min=0, max=86400, help="How long a job takes.")] = 2.0,
-    by_hand: Annotated[bool, typer.Option("--by-hand", help="Jobs move only when told to, over /_sandbox/jobs.")] = False,
+    by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="Jobs move only when told to, over /_sandbox/jobs.")
+    ] = False,
     api_key: Annotated[
         str | None, typer.Option(envvar="SANDBOX_API_KEY", show_default=False, help="The one key it takes; else any.")
     ] = None,

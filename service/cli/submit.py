@@ -14,7 +14,7 @@ from service.cli.tasks import task_lines
 from service.cli.terminal import FAILED, INTERRUPTED, OK, USAGE, Json, Stop, console, say, show, warn
 
 ENDS = frozenset({"succeeded", "failed", "canceled", "expired"})
-HOLD_SECONDS = 2  # the longest a question is held open; the end itself is told at once
+HOLD_SECONDS = 20  # the longest a question is held open; every change is told at once
 
 Text = Annotated[str | None, typer.Option(show_default=False)]
 Many = Annotated[list[str] | None, typer.Option(show_default=False)]
@@ -23,7 +23,9 @@ Many = Annotated[list[str] | None, typer.Option(show_default=False)]
 def submit(
     prompt: Annotated[str, typer.Argument(help="What to make.", show_default=False)],
     model: Annotated[str, typer.Option("--model", "-m", help="The provider's model.", show_default=False)],
-    provider: Annotated[str | None, typer.Option("--provider", "-p", help="Whose contract.", show_default=False)] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", "-p", help="Whose contract.", show_default=False)
+    ] = None,
     account: Annotated[
         str | None, typer.Option(help="A configured account, in place of --provider.", show_default=False)
     ] = None,
@@ -39,9 +41,7 @@ def submit(
         list[str] | None, typer.Option(help="key=value, as often as needed.", show_default=False)
     ] = None,
     webhook_url: Annotated[str | None, typer.Option(help="Where this task's end is sent.", show_default=False)] = None,
-    deadline: Annotated[
-        int | None, typer.Option(help="Seconds until it is given up.", show_default=False)
-    ] = None,
+    deadline: Annotated[int | None, typer.Option(help="Seconds until it is given up.", show_default=False)] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until it ends; exit 1 unless it succeeded.")] = False,
     url: Url = HERE,
     key: Key = "",
@@ -95,9 +95,11 @@ def _said(fields: dict[str, Any]) -> dict[str, Any]:
 def _until_ended(api: Api, task: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     """Follow the task until it ends."""
     try:
-        with (_silence() if quiet else _progress(task)) as tell:
+        with _silence() if quiet else _progress(task) as tell:
+            tag = None
             while task["status"] not in ENDS:
-                task = api.get(f"/v1/tasks/{task['id']}", {"wait": HOLD_SECONDS})
+                seen, tag = api.follow(f"/v1/tasks/{task['id']}", tag, HOLD_SECONDS if tag else 0)
+                task = seen or task
                 tell(task)
     except KeyboardInterrupt:
         raise Stop(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -103,18 +104,39 @@ def task_lines(task: Mapping[str, Any]) -> list[str]:
         "charge": " ".join(str(part) for part in (task.get("charge"), *_amount(cost)) if part),
         "created": task.get("created_at"),
         "finished": task.get("finished_at"),
-        "final": "no: a late verdict may still change this end" if task.get("finished_at") and not task["final"] else None,
+        "final": "no: a late verdict may still change this end"
+        if task.get("finished_at") and not task["final"]
+        else None,
         "next": next_line(following),
     }
     return [f"{task['id']}  {task['status']}", *(f"  {name:9}  {fact}" for name, fact in facts.items() if fact)]
 
 
+def timeline_lines(told: Mapping[str, Any]) -> list[str]:
+    """What happened, each at its distance from the beginning, and what comes next."""
+    entries = told.get("data") or []
+    began = instant(entries[0]["at"]) if entries else 0.0
+    lines = [f"{told['task']}  {told['status']}"]
+    if entries:
+        lines.append(f"  {entries[0]['at']}")
+    for entry in entries:
+        lines.append(f"  {instant(entry['at']) - began:+10.3f} s  {entry['source']:9} {entry['message']}")
+    if following := next_line(told.get("next") or {}):
+        lines.append(f"  next: {following}")
+    return lines
+
+
+def instant(text: str) -> float:
+    """An ISO time as seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()
+
+
 def next_line(following: Mapping[str, Any]) -> str | None:
-    """`poll at 2026-…Z, because its push is overdue`."""
+    """`poll at 2026-…Z: its push is overdue`."""
     if not following:
         return None
     at = f" at {following['at']}" if following.get("at") else ""
-    reason = f", because {following['reason']}" if following.get("reason") else ""
+    reason = f": {following['reason']}" if following.get("reason") else ""
     return f"{following.get('action')}{at}{reason}"
 
 

@@ -63,7 +63,7 @@ def warn(text: str) -> None:
 
 def clean(text: str) -> str:
     """The text with its line breaks and nothing else a terminal would act on."""
-    return "\n".join(visible(line) for line in text.splitlines())
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def columns(rows: Iterable[Sequence[object]], *, head: Sequence[str] = ()) -> None:

@@ -30,6 +30,9 @@ def excess(text: str, *, depth: int = MAX_DEPTH, nodes: int = MAX_NODES) -> str 
 
     `json` recurses once a level and answers deep nesting with RecursionError, which is no ValueError.
     """
+    openings = text.count("[") + text.count("{")
+    if openings <= depth and openings + text.count(",") < nodes:
+        return None  # too few brackets to nest too deep, wherever they stand: most texts end here
     level, seen = 0, 1
     for tokens, match in enumerate(_TOKEN.finditer(text)):
         mark = match[0][0]

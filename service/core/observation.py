@@ -42,6 +42,7 @@ class Claim(StrEnum):
 
     OVERDUE = "overdue"  # the task's deadline has passed
     CANCEL = "cancel"
+    ABANDON = "abandon"  # a person gives an unconfirmed purchase up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,9 @@ class Observation:
     submission_id: str | None = None
     verified: bool = True
     prompted_by: Claim | None = None  # the push that made us ask
-    submission_deadline_at: int | None = None  # with Claim.INTENT
+    submission_deadline_at: int | None = (
+        None  # with Claim.INTENT; a reply that states it speaks of that submission alone
+    )
 
     @property
     def claim(self) -> Claim:

@@ -24,7 +24,7 @@ SECOND = 1_000_000
 CLAIM_AT_ONCE = 200
 LINGER_SECONDS = 2.0  # an idle lane is kept this long: the next event then needs no claim
 LOOK_EVERY_SECONDS = 5.0  # for lanes whose owner died elsewhere; everything of our own rings
-LEASE_SLACK_SECONDS = 5.0
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0  # after a failed turn, doubled each time
 
 
 class Worker(Protocol):
@@ -83,16 +83,21 @@ class Lanes:
         self._running: dict[LaneKey, asyncio.Task[None]] = {}
         self._rung = asyncio.Event()
         self._next_claim_at: int | None = 0
+        self._failures: dict[LaneKey, int] = {}
+        self._claiming = 0
         self._stopping = False
 
     def arrived(self, batch: Batch) -> None:
         """Tell the lanes of a commit. Lanes we do not hold are claimed when their time comes."""
+        handed: set[LaneKey] = set()
         for fresh in batch.fresh:
-            holder = self._workers.get((LaneKind.ENDPOINT, fresh.endpoint_id))
-            if holder is not None:
+            key = LaneKind.ENDPOINT, fresh.endpoint_id
+            if (holder := self._workers.get(key)) is not None:
                 holder.hand(fresh)
+                handed.add(key)
         for key, at in batch.arrivals.items():
-            self.ring(key, at)
+            if key not in handed:  # ringing too would make it read back what it was just given
+                self.ring(key, at)
 
     def ring(self, key: LaneKey, at: int) -> None:
         holder = self._workers.get(key)
@@ -108,25 +113,43 @@ class Lanes:
 
     async def run_once(self) -> int:
         """Claim what is due; returns how many lanes were taken."""
-        taken = await self._database.write(
-            lambda tx: lanes.claim(
-                tx,
-                owner=self._owner,
-                accounts=self._accounts,
-                now=self._clock(),
-                ttl_seconds=self._ttl,
-                batch=CLAIM_AT_ONCE,
+        self._next_claim_at = None  # from here on whatever rings is heard, also while the database is being asked
+        self._claiming += 1
+        try:
+            asked_at = self._clock()
+            taken = await self._database.write(
+                lambda tx: lanes.claim(
+                    tx,
+                    owner=self._owner,
+                    accounts=self._accounts,
+                    now=self._clock(),
+                    ttl_seconds=self._ttl,
+                    batch=CLAIM_AT_ONCE,
+                )
             )
-        )
-        for lane in taken:
-            worker = self._make(replace(lane, until=self._clock() + int(self._ttl * SECOND)))
-            self._workers[lane.kind, lane.key] = worker
-            self._running[lane.kind, lane.key] = asyncio.create_task(self._work(worker))
+            for lane in taken:
+                self._start(replace(lane, until=asked_at + int(self._ttl * SECOND)))
+        finally:
+            self._claiming -= 1
         if len(taken) < CLAIM_AT_ONCE:
-            self._next_claim_at = await self._database.read(
-                lambda tx: lanes.next_claim(tx, owner=self._owner, accounts=self._accounts)
+            self._plan(
+                await self._database.read(
+                    lambda tx: lanes.next_claim(tx, owner=self._owner, accounts=self._accounts)
+                )
             )
         return len(taken)
+
+    def _start(self, lane: Lane) -> None:
+        key = lane.kind, lane.key
+        if (before := self._workers.get(key)) is not None:  # its lease lapsed before a heartbeat could say so
+            before.lost = True
+            before.ring(self._clock())
+        worker = self._workers[key] = self._make(lane)
+        self._running[key] = asyncio.create_task(self._work(worker))
+
+    def _plan(self, at: int | None) -> None:
+        if at is not None and (self._next_claim_at is None or at < self._next_claim_at):
+            self._next_claim_at = at
 
     async def run(self) -> None:
         """Claim lanes as they become due, until cancelled."""
@@ -154,16 +177,38 @@ class Lanes:
     async def heartbeat(self) -> int:
         """Extend our leases; a worker whose lease is gone is told so. Returns how many live."""
         now = self._clock()
+        before = list(self._workers.values())  # one that is claimed while the database is asked has its own lease
+        claiming = self._claiming
         alive = await self._database.write(
             lambda tx: lanes.heartbeat(tx, owner=self._owner, now=now, ttl_seconds=self._ttl)
         )
-        for worker in list(self._workers.values()):
+        for worker in before:
             if (worker.lane.kind, worker.lane.key, worker.lane.epoch) in alive:
                 worker.lane = replace(worker.lane, until=now + int(self._ttl * SECOND))
             else:
                 worker.lost = True
                 worker.ring(now)
+        if not (claiming or self._claiming):
+            held = {(one.lane.kind, one.lane.key, one.lane.epoch) for one in (*before, *self._workers.values())}
+            await self._return_strays(alive - held)
         return len(alive)
+
+    async def _return_strays(self, strays: set[tuple[LaneKind, str, int]]) -> None:
+        """Give back lanes that are ours and have no worker: a claim was cut off. Else heartbeats would keep them for ever."""
+        for kind, key, epoch in strays:
+
+            async def unit(tx: Connection, kind: LaneKind = kind, key: str = key, epoch: int = epoch) -> None:
+                lane = await lanes.get(tx, kind, key)
+                if lane is not None and lane.epoch == epoch and lane.owner == self._owner and await lanes.hold(tx, lane):
+                    await lanes.release(tx, lane, next_due_at=lane.next_due_at)
+
+            await self._database.write(unit)
+        if strays:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        self._next_claim_at = 0
+        self._rung.set()
 
     async def stop(self) -> None:
         """Finish what is in flight and give every lane back, so that a successor need not wait for the leases."""
@@ -172,6 +217,10 @@ class Lanes:
             worker.ring(self._clock())
         if self._running:
             await asyncio.wait(list(self._running.values()))
+        try:
+            await self.heartbeat()  # finds what a cut-off claim left
+        except StorageError as error:
+            log.error("lanes may be held until their leases end: %s", error)
 
     async def _work(self, worker: Worker) -> None:
         given = False
@@ -187,18 +236,23 @@ class Lanes:
     async def _finish(self, worker: Worker) -> None:
         try:
             await worker.stop()
-        except StorageError as error:
-            log.error("lane %s %s: results were not stored: %s", worker.lane.kind, worker.lane.key, error)
+        except Exception as error:
+            self._complain(worker, "results were not stored", error)
 
     async def _turn(self, worker: Worker) -> bool:
         """One turn of a lane. Returns whether the lane was given back."""
+        key = worker.lane.kind, worker.lane.key
         try:
             if await worker.run_once():
+                self._failures.pop(key, None)
                 return False
-        except StorageError as error:
-            log.error("lane %s %s: %s", worker.lane.kind, worker.lane.key, error)
-            await asyncio.sleep(0.5)
+        except Exception as error:
+            # Whatever it is, it is this lane's own trouble: the lane stays ours, and is tried again less and less often.
+            self._complain(worker, "it is tried again", error)
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            await worker.wait(min(PAUSE_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS))
             return False
+        self._failures.pop(key, None)
         at = worker.next_at()
         seconds = None if at is None else max((at - self._clock()) / SECOND, 0.0)
         if not worker.idle:
@@ -226,19 +280,25 @@ class Lanes:
 
         try:
             given = await self._database.write(unit)
-        except StorageError as error:
-            log.error("lane %s %s cannot be given back: %s", worker.lane.kind, worker.lane.key, error)
+        except Exception as error:
+            self._complain(worker, "it cannot be given back", error)
             given = False
         if given:
             self._forget(worker)
-            self._next_claim_at = 0  # what arrived since the release rang a worker that is gone: look again
-            self._rung.set()
+            self._look_again()  # what arrived since the release rang a worker that is gone
         else:
             worker.ring(self._clock())
         return given
+
+    def _complain(self, worker: Worker, what: str, error: Exception) -> None:
+        known = isinstance(error, StorageError)
+        log.error(
+            "lane %s %s: %s: %s", worker.lane.kind, worker.lane.key, what, error, exc_info=None if known else error
+        )
 
     def _forget(self, worker: Worker) -> None:
         key = (worker.lane.kind, worker.lane.key)
         if self._workers.get(key) is worker:  # not the next owner of the same lane
             del self._workers[key]
             del self._running[key]
+            self._failures.pop(key, None)

@@ -12,6 +12,7 @@ from service.net.guard import NetError
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.recorder import Recorder
 from service.providers.base import ProviderError
+from service.telemetry import failpoints
 from storage.records import Task
 
 log = logging.getLogger("taskrelay.poll")
@@ -38,6 +39,7 @@ async def query(
     except Exception as failure:
         reading = _failed(failure, account)
         found = {task.id: reading for task in tasks}
+    failpoints.reach("after_query")
     readings = [found.get(task.id, Reading(claim=Claim.ABSENT)) for task in tasks]
     await desk.recorder.record_all(
         [

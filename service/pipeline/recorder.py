@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from service.core.observation import Observation
 from service.pipeline.record import Batch, Callback, Desk, Recorded, record
+from service.telemetry import failpoints
 from storage.database import Database
 from storage.errors import Stale, StorageError, Unavailable
 
@@ -58,8 +59,7 @@ class Recorder:
         self._waiting.append((seen, done))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
-        # Shielded by construction: a caller that is cancelled cancels only its own wait on a copy.
-        return asyncio.shield(done)
+        return done  # a caller that is cancelled cancels this future, not the work: see `_commit`
 
     async def drain(self) -> None:
         """Wait until everything submitted so far is settled."""
@@ -89,6 +89,8 @@ class Recorder:
                     done.set_exception(error)
                     done.exception()  # a caller that went away is not an error of ours
             return
+        if any(recorded.task is not None and recorded.task.finished_at for recorded in result.recorded):
+            failpoints.reach("after_verdict")
         self._arrived(result)
         for (_, done), recorded in zip(batch, result.recorded, strict=True):
             if not done.done():

@@ -12,6 +12,7 @@ from service.core import delivery, signature
 from service.core.schedule import Breaker
 from service.net.sender import Sender, Sent
 from service.pipeline.record import Fresh
+from service.telemetry import failpoints
 from storage import endpoints, lanes, outbox, projects
 from storage.database import Connection, Database
 from storage.outbox import Due, Settled
@@ -206,6 +207,7 @@ class EndpointLane:
                 desk.user_agent,
             )
             sent = await desk.sender.post(url, due.body, headers)
+            failpoints.reach("after_post")
             self._note(due, sent, started_at=now, endpoint=endpoint)
             if self._breaker.open:
                 return
@@ -280,6 +282,7 @@ class EndpointLane:
             self._results = results + self._results
             self._disable = disable or self._disable
             raise
+        failpoints.reach("after_settle")
         self.lost = self.lost or not held_still
         self.lane = replace(lane, until=self.lane.until)
         if disable is not None:

@@ -16,6 +16,7 @@ from service.net.client import FateUnknown, NeverSent, ProviderClient
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.recorder import Recorder
 from service.providers.base import ProviderError
+from service.telemetry import failpoints
 from storage.records import Task
 
 log = logging.getLogger("taskrelay.submit")
@@ -51,11 +52,14 @@ async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading 
     recorded = await desk.recorder.record(intent)
     if recorded.outcome is not Outcome.CHANGED or recorded.task is None or recorded.task.finished_at is not None:
         return None
+    failpoints.reach("after_intent")
     reading = await _ask(recorded.task, submission_id, account, desk, deadline)
+    failpoints.reach("after_reply")
     answer = Observation(
         task_id=task.id, source=Source.SUBMIT, reading=reading, at=desk.clock(), submission_id=submission_id
     )
     await desk.recorder.record_surely(answer)
+    failpoints.reach("after_submitted")
     return reading
 
 

@@ -1,2 +1,90 @@
+"""Wakes requests that wait for a change, in this process. A hint only: whoever waits also looks again by itself.
+
+Bounded: past `most` waiters nobody new waits, and an answer simply comes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from service.core.lifecycle import Outcome
+from service.pipeline.record import Batch
+
+T = TypeVar("T")
+
+MOST = 1000
+LOOK_AGAIN_SECONDS = 5.0  # a change made by another replica rings nobody here
+
+
 class Watch:
-    def recorded(self, batch: object) -> None: ...
+    """Who waits for what, by the id of a task or of a project."""
+
+    def __init__(self, *, most: int = MOST, look_again_seconds: float = LOOK_AGAIN_SECONDS) -> None:
+        self._most = most
+        self._look_again = look_again_seconds
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._count = 0
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return self._count
+
+    def recorded(self, batch: Batch) -> None:
+        """Tell of a commit: its tasks changed, and their projects may have new events."""
+        if not self._waiting:
+            return
+        changed: set[str] = set()
+        for one in batch.recorded:
+            if one.task is not None and one.outcome in (Outcome.CHANGED, Outcome.CONFLICT):
+                changed |= {one.task.id, one.task.project_id}
+        self.changed(changed)
+
+    def changed(self, keys: Iterable[str]) -> None:
+        """Wake whoever waits for one of these ids."""
+        for key in keys:
+            for rung in self._waiting.get(key, ()):
+                rung.set()
+
+    def close(self) -> None:
+        """Send everybody home: the process is about to stop, and answers what is true now."""
+        self._closed = True
+        self.changed(list(self._waiting))
+
+    async def until(
+        self, key: str, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool], *, seconds: float
+    ) -> T:
+        """Look until what is seen is enough, or the time is over; returns what was seen last.
+
+        Listens before it looks, so a change between looking and waiting is not missed.
+        """
+        if seconds <= 0 or self._closed or self._count >= self._most:
+            return await look()
+        end = asyncio.get_running_loop().time() + seconds
+        rung = asyncio.Event()
+        self._waiting.setdefault(key, set()).add(rung)
+        self._count += 1
+        try:
+            while True:
+                rung.clear()
+                seen = await look()
+                left = end - asyncio.get_running_loop().time()
+                if enough(seen) or left <= 0 or self._closed:
+                    return seen
+                await _wait(rung, min(left, self._look_again))
+        finally:
+            self._count -= 1
+            self._waiting[key].discard(rung)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+
+async def _wait(rung: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await rung.wait()
+    except TimeoutError:
+        pass

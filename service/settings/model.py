@@ -124,9 +124,6 @@ class TimingSettings(BaseModel):
     query_timeout_seconds: Seconds = Field(
         default=15, examples=["15"], description="Wall clock of one question to a provider."
     )
-    poll_floor_seconds: Seconds = Field(
-        default=2, examples=["2"], description="The shortest pause between two queries for one task."
-    )
 
     @property
     def shortest_settle_seconds(self) -> float:
@@ -140,7 +137,6 @@ FLOORS = {
     "heartbeat_seconds": 5.0,
     "attempt_timeout_seconds": 5.0,
     "query_timeout_seconds": 5.0,
-    "poll_floor_seconds": 1.0,
 }
 SPARE_SECONDS = 5  # nothing starts that cannot end this long before its lane lapses
 
@@ -181,6 +177,9 @@ class Settings(BaseSettings):
         default=False, examples=["false"], description="Lifts the floors of TIMING; for test harnesses only."
     )
     timing: TimingSettings = Field(default=TimingSettings(), description="Spans that guarantees rest on.")
+    failpoint: str | None = Field(
+        default=None, examples=["after_intent"], description="Where this process is to die; for test harnesses only."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", examples=["info"], description="The least that is logged."
     )
@@ -210,6 +209,12 @@ class Settings(BaseSettings):
         kept = [key.get_secret_value() for key in self.secret_keys]
         if len(set(kept)) < len(kept):
             raise ValueError("SECRET_KEYS names a key twice; a rotation puts a new one in front")
+        return self
+
+    @model_validator(mode="after")
+    def _no_fail_point_in_earnest(self) -> Self:
+        if self.failpoint and not self.unsafe_timing:
+            raise ValueError("FAILPOINT kills this process; it is for harnesses, which also set UNSAFE_TIMING=1")
         return self
 
     @model_validator(mode="after")

@@ -77,6 +77,8 @@ CREATE UNIQUE INDEX tasks_by_provider_task ON tasks (account, provider_task_id) 
 CREATE UNIQUE INDEX tasks_by_reference ON tasks (project_id, reference)
     WHERE reference IS NOT NULL AND (finished_at IS NULL OR status = 'succeeded' OR final_at IS NULL);
 
+CREATE INDEX tasks_of_reference ON tasks (project_id, reference, id) WHERE reference IS NOT NULL;
+
 CREATE TABLE submissions (
     id TEXT NOT NULL PRIMARY KEY,
     task_id TEXT NOT NULL REFERENCES tasks (id),

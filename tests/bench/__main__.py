@@ -114,6 +114,8 @@ class Ingest:
         async with child("api", env=self.env) as served:
             port = int((await served.hear())["port"])
             result = await generator.run(port, requests, CONNECTIONS)
+            served.tell()
+            self.cpu_us = (await served.hear())["cpu_seconds"] / count * 1e6
         if result.bad or result.answers != count:
             raise RuntimeError(f"{result.bad} of {result.answers} callbacks were not answered with 200")
         return result.per_second

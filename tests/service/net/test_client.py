@@ -284,6 +284,28 @@ async def test_redirect_is_an_answer_and_not_followed(client: ProviderClient) ->
     assert other.connections == 0
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (huge_body, "the reply is larger than 1048576 bytes"),
+        (gzip_reply, "the reply is compressed"),
+        (garbage_status_line, "not HTTP"),
+        (reset_after_request, "the connection broke: Connection reset by peer"),
+    ],
+)
+async def test_failure_is_found_at_once_and_named(fault: Behaviour, said: str, client: ProviderClient) -> None:
+    async with serving(fault) as seen:
+        with pytest.raises(FateUnknown, match=said):
+            await client.drive(buy(), channel(seen.port), timeout_seconds=30)
+
+
+async def test_deadline_of_a_purchase_ends_the_wait_for_its_reply(client: ProviderClient) -> None:
+    async with serving(silence) as seen:
+        buying = client.drive(buy(), channel(seen.port), timeout_seconds=30, deadline=boottime() + 0.2)
+        with pytest.raises(FateUnknown, match="in time"):
+            await asyncio.wait_for(buying, 5)
+
+
 async def test_largest_reply_is_read_whole(client: ProviderClient) -> None:
     async def behave(peer: Peer) -> None:
         await peer.request()

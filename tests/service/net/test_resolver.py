@@ -129,7 +129,8 @@ async def test_names_that_hung_before_do_not_hold_up_healthy_ones(hole: BlackHol
             pass  # the threads come back one by one
         hole.let_go.clear()
         waiting = asyncio.create_task(ask_the_dead())
-        await asyncio.sleep(0)
+        while len(resolver._running) < len(dead):  # noqa: ASYNC110
+            await asyncio.sleep(0)
         assert await resolver.addresses(ANY, "healthy.test") == (ip_address(PUBLIC[0]),)
         hole.let_go.set()
         assert all(isinstance(said, ResolveFailed) for said in await waiting)

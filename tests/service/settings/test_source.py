@@ -41,7 +41,7 @@ EVERY = {
     "TASKRELAY_TIMING__HEARTBEAT_SECONDS": "0.5",
     "TASKRELAY_TIMING__ATTEMPT_TIMEOUT_SECONDS": "4.5",
     "TASKRELAY_TIMING__QUERY_TIMEOUT_SECONDS": "5.5",
-    "TASKRELAY_TIMING__POLL_FLOOR_SECONDS": "0.2",
+    "TASKRELAY_FAILPOINT": "after_intent:2",
     "TASKRELAY_LOG_LEVEL": "debug",
 }
 
@@ -81,7 +81,8 @@ def test_every_documented_variable_can_be_set() -> None:
     assert settings.roles == frozenset({"work"})
     assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 9090, "debug")
     assert settings.unsafe_timing is True
-    assert list(settings.timing.model_dump().values()) == [1.5, 2.5, 3.5, 0.5, 4.5, 5.5, 0.2]
+    assert settings.failpoint == "after_intent:2"
+    assert list(settings.timing.model_dump().values()) == [1.5, 2.5, 3.5, 0.5, 4.5, 5.5]
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -210,3 +211,7 @@ def test_no_value_is_ever_repeated(tmp_path: Path) -> None:
 def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKRELAY_PORT", "9999")
     assert load().port == 9999
+
+
+def test_a_fail_point_needs_a_harness() -> None:
+    assert "UNSAFE_TIMING" in refused({"TASKRELAY_FAILPOINT": "after_intent"})

@@ -1,0 +1,142 @@
+"""The HTTP interface: every route in one table, and the frame around them all.
+
+request ─▶ /callbacks/… ─▶ door (bare ASGI)
+        └▶ frame: request id, errors ─▶ router ─▶ key ─▶ scope ─▶ route
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from service.api import auth, deliveries, endpoints, events, problems, providers, tasks, whoami
+from service.api.call import Answer, Call
+from service.api.context import Context
+from service.api.door import Door
+from service.api.public import Public
+from service.pipeline.callback import CallbackDesk, secrets_of
+
+log = logging.getLogger("taskrelay.api")
+
+Scopes: TypeAlias = tuple[str, ...]
+
+# (method, path, scopes of which one is needed, who answers)
+ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
+    ("POST", "/v1/tasks", auth.WRITE_TASKS, tasks.create),
+    ("GET", "/v1/tasks", auth.READ_TASKS, tasks.page),
+    ("GET", "/v1/tasks/{id}", auth.READ_TASKS, tasks.one),
+    ("GET", "/v1/tasks/{id}/timeline", auth.READ_TASKS, tasks.timeline),
+    ("POST", "/v1/tasks/{id}/cancel", auth.WRITE_TASKS, tasks.cancel),
+    ("GET", "/v1/providers", auth.ANYBODY, providers.page),
+    ("GET", "/v1/providers/{name}", auth.ANYBODY, providers.one),
+    ("POST", "/v1/endpoints", auth.WRITE_ENDPOINTS, endpoints.create),
+    ("GET", "/v1/endpoints", auth.READ_ENDPOINTS, endpoints.page),
+    ("GET", "/v1/endpoints/{id}", auth.READ_ENDPOINTS, endpoints.one),
+    ("DELETE", "/v1/endpoints/{id}", auth.WRITE_ENDPOINTS, endpoints.delete),
+    ("GET", "/v1/events", auth.ANYBODY, events.page),
+    ("GET", "/v1/events/{id}", auth.ANYBODY, events.one),
+    ("GET", "/v1/deliveries", auth.ANYBODY, deliveries.page),
+    ("GET", "/v1/deliveries/{id}", auth.ANYBODY, deliveries.one),
+    ("GET", "/v1/whoami", auth.ANYBODY, whoami.whoami),
+)
+
+
+def create_app(context: Context) -> Api:
+    """The ASGI application."""
+    return Api(context)
+
+
+class Api:
+    """The frame: pushes go to the door, everything else gets a request id and answers to its errors."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        desk = CallbackDesk(
+            recorder=context.recorder,
+            providers=context.providers,
+            read_token=context.tokens.read_callback,
+            secrets=secrets_of(context.accounts),
+            clock=context.clock,
+        )
+        self._door = Door(desk, context.limits, context.base)
+        # A redirect to the path with a slash would be built from the Host the client states.
+        self._router = Router(_routes(context), redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if scope["path"].startswith("/callbacks/"):
+                await self._door(scope, receive, send)  # type: ignore[arg-type]
+            else:
+                await self._frame(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _frame(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._context.mint("req")
+        more = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+        started = False
+
+        async def framed(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        scope["app"] = self  # makes the router raise its 404 and 405 instead of answering them as plain text
+        try:
+            await self._router(scope, receive, framed)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            problem = problems.of(error, self._context.base)
+            if problem.kind.status == 500:
+                log.exception("request %s failed", request_id)
+            if started:
+                raise
+            await problems.render(problem, request_id, self._context.base)(scope, receive, framed)
+
+
+def _routes(context: Context) -> list[Route]:
+    public = Public(context)
+    routes = [
+        Route("/", public.root),
+        Route("/livez", public.live),
+        Route("/readyz", public.ready),
+        Route("/o/{token}", public.output),
+    ]
+    by_path: dict[str, dict[str, tuple[Scopes, Answer]]] = {}
+    for method, path, scopes, answer in ROUTES:
+        by_path.setdefault(path, {})[method] = (scopes, answer)
+    return routes + [Route(path, _keyed(answers, context), methods=list(answers)) for path, answers in by_path.items()]
+
+
+def _keyed(answers: Mapping[str, tuple[Scopes, Answer]], context: Context) -> Callable[[Request], Awaitable[Response]]:
+    """One path's answers, behind the key and the scope."""
+
+    async def endpoint(request: Request) -> Response:
+        scopes, answer = answers["GET" if request.method == "HEAD" else request.method]
+        key = await auth.identify(request.scope["headers"], context.database)
+        auth.demand(key, scopes)
+        response = await answer(Call(context=context, request=request, key=key))
+        response.headers.setdefault("cache-control", "no-store")
+        return response
+
+    return endpoint
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Say yes to a server that wants to tell us of its start and end; what must start and end is not ours."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,45 @@
+"""Reads a client's JSON body: one media type, no encodings, counted while it comes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import Request
+
+from service.api.context import Limits
+from service.api.problems import Problem
+from service.core.json_text import load_json
+
+
+async def read_json(request: Request, limits: Limits) -> object:
+    """The decoded body. Raises `Problem` or `Malformed`."""
+    _refuse_unread(request, limits.body_bytes)
+    kept = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for chunk in request.stream():
+                kept += chunk
+                if len(kept) > limits.body_bytes:
+                    raise _too_large(limits.body_bytes)
+    except TimeoutError:
+        detail = f"The body did not arrive within {limits.body_seconds:g} seconds. Send it again."
+        raise Problem("too_slow", detail, headers={"connection": "close"}) from None
+    return load_json(bytes(kept))
+
+
+def _refuse_unread(request: Request, limit: int) -> None:
+    """Refuse by the headers alone what need not be read."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Problem("unsupported_media_type", "Send the body without Content-Encoding.")
+    essence, _, parameters = request.headers.get("content-type", "").partition(";")
+    charset = parameters.replace(" ", "").replace('"', "").lower()
+    if essence.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
+        raise Problem("unsupported_media_type", "Send JSON in UTF-8, with Content-Type: application/json.")
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > limit:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("too_large", f"The body is larger than {limit} bytes. Send a smaller one.")

@@ -1,0 +1,77 @@
+"""What the HTTP interface needs of the rest, as values: made by whoever wires the process, read by every route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from service.core.keys import Keyring
+from service.core.tokens import Tokens
+from service.net.guard import Policy
+from service.pipeline.accounts import AccountDesk
+from service.pipeline.create import CreateDesk
+from service.pipeline.record import LaneKey
+from service.pipeline.recorder import Recorder
+from service.pipeline.watch import Watch
+from service.providers.base import Provider
+from service.providers.registry import PROVIDERS
+from storage.database import Database
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on what one request may bring, take or wait for."""
+
+    body_bytes: int = MIB
+    callback_bytes: int = 256 * 1024
+    body_seconds: float = 20.0  # for a whole body to arrive
+    wait_seconds: int = 60
+    endpoints: int = 1000  # a project's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """`accounts`: those that may be asked; `disabled`: those switched off, with their provider's name.
+
+    `ring`: `Lanes.ring`. `public_url`: without a final slash; None makes every link relative. `mint`: a new id for a prefix.
+    `entropy`: that many random bytes. `clock`: microseconds UTC.
+    """
+
+    database: Database
+    recorder: Recorder
+    ring: Callable[[LaneKey, int], None]
+    watch: Watch
+    accounts: Mapping[str, AccountDesk]
+    tokens: Tokens
+    keyring: Keyring
+    policy: Policy
+    clock: Callable[[], int]
+    mint: Callable[[str], str]
+    entropy: Callable[[int], bytes]
+    public_url: str | None
+    disabled: Mapping[str, str] = field(default_factory=dict)
+    providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
+    limits: Limits = Limits()
+
+    @property
+    def base(self) -> str:
+        """What links begin with. Never the Host a request states: that is the sender's word."""
+        return self.public_url or ""
+
+    def output_url(self, task_id: str) -> str:
+        """The link to a task's output that outlives the provider's own."""
+        return f"{self.base}/o/{self.tokens.output(task_id)}"
+
+    def creating(self) -> CreateDesk:
+        return CreateDesk(
+            database=self.database,
+            providers=self.providers,
+            accounts=self.accounts,
+            disabled=self.disabled,
+            policy=self.policy,
+            clock=self.clock,
+            mint=self.mint,
+            ring=self.ring,
+        )

@@ -1,0 +1,145 @@
+"""The callback door: POST /callbacks/{provider}/{token}. Bare ASGI, because every push of every task comes through here.
+
+Order: method, token, provider, then what the headers say of the body, then the body. A stranger's request costs no database and
+no reading, and gets the same answer whatever was wrong with it. An answer in the 200s leaves only after the push is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+import orjson
+
+from service.api.context import Limits
+from service.api.problems import CODES
+from service.pipeline.callback import CallbackDesk, take, take_unread
+from service.pipeline.record import Recorded
+from service.providers.base import Provider
+from storage.errors import StorageError
+
+log = logging.getLogger("taskrelay.callback")
+
+Message: TypeAlias = dict[str, Any]
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+LONGEST_PATH = 400
+
+
+class Said:
+    """A whole response, built once."""
+
+    __slots__ = ("body", "start")
+
+    def __init__(
+        self, status: int, body: bytes, *more: tuple[bytes, bytes], media_type: bytes = b"application/json"
+    ) -> None:
+        headers = [
+            (b"content-type", media_type),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            *more,
+        ]
+        self.start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        self.body: Message = {"type": "http.response.body", "body": body}
+
+
+def _refusal(code: str, detail: str, base: str, *more: tuple[bytes, bytes]) -> Said:
+    kind = CODES[code]
+    body = {
+        "type": f"{base}/docs/problems#{code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "code": code,
+    }
+    return Said(kind.status, orjson.dumps(body), *more, media_type=b"application/problem+json")
+
+
+class Door:
+    """Where providers push."""
+
+    def __init__(self, desk: CallbackDesk, limits: Limits, base: str) -> None:
+        self._desk = desk
+        self._most = limits.callback_bytes
+        self._body_seconds = limits.body_seconds
+        again = (b"retry-after", b"5")
+        self._kept = Said(200, b"{}")
+        self._orphan = Said(202, b"{}")
+        self._not_post = _refusal("method_not_allowed", "This path takes POST.", base, (b"allow", b"POST"))
+        self._nothing = _refusal("not_found", "There is nothing at this path.", base)
+        self._too_large = _refusal("too_large", f"At most {self._most} bytes. We ask for the state instead.", base)
+        self._encoded = _refusal("unsupported_media_type", "Send it unencoded. We ask for the state instead.", base)
+        self._too_slow = _refusal("too_slow", "The body did not arrive in time.", base, (b"connection", b"close"))
+        self._unavailable = _refusal("unavailable", "It could not be stored just now. Send it again.", base, again)
+        self._internal = _refusal("internal", "Something went wrong here. Send it again.", base, again)
+
+    async def __call__(
+        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        try:
+            said = await self._answer(scope, receive)
+        except StorageError:
+            said = self._unavailable
+        except TimeoutError:
+            said = self._too_slow
+        except Exception:
+            log.exception("a push could not be taken")
+            said = self._internal
+        if said is not None:
+            await send(said.start)
+            await send(said.body)
+
+    async def _answer(self, scope: Message, receive: Callable[[], Awaitable[Message]]) -> Said | None:
+        """What to say, once that is true; None when the sender went away in the middle."""
+        if scope["method"] != "POST":
+            return self._not_post
+        path: str = scope["path"]
+        parts = path.split("/") if len(path) <= LONGEST_PATH else ()
+        if len(parts) != 4:
+            return self._nothing
+        submission_id = self._desk.read_token(parts[3])
+        provider = self._desk.providers.get(parts[2])
+        if submission_id is None or provider is None:
+            return self._nothing
+        headers = _headers(scope["headers"])
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            await take_unread(provider, submission_id, "an encoded body was refused", self._desk)
+            return self._encoded
+        stated = headers.get("content-length", "")
+        if stated.isdecimal() and int(stated[:20]) > self._most:
+            return await self._refuse_size(provider, submission_id, stated[:20])
+        body = await self._body(receive)
+        if body is None:
+            return None
+        if len(body) > self._most:
+            return await self._refuse_size(provider, submission_id, f"more than {self._most}")
+        recorded: Recorded = await take(provider, submission_id, headers, body, self._desk)
+        return self._orphan if recorded.task is None else self._kept
+
+    async def _refuse_size(self, provider: Provider, submission_id: str, size: str) -> Said:
+        await take_unread(provider, submission_id, f"a body of {size} bytes was refused", self._desk)
+        return self._too_large
+
+    async def _body(self, receive: Callable[[], Awaitable[Message]]) -> bytes | None:
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            return bytes(message.get("body", b""))  # nearly always: it came with the headers
+        async with asyncio.timeout(self._body_seconds):
+            kept = bytearray()
+            while message["type"] == "http.request":
+                kept += message.get("body", b"")
+                if len(kept) > self._most or not message.get("more_body", False):
+                    return bytes(kept)
+                message = await receive()
+        return None
+
+
+def _headers(raw: Headers) -> dict[str, str]:
+    """Names are lower-cased by the server. A header stated twice is one with both values (RFC 9110 §5.3)."""
+    found: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found

@@ -1,0 +1,129 @@
+"""Errors as clients see them: RFC 9457, with an `error` member beside it so that OpenAI's SDKs show the text.
+
+Two tables: what each code means, and which exception becomes which code. Nothing else knows a status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.core.json_text import Malformed
+from service.core.request import Fault, Invalid, shown
+from service.pipeline.create import ReferenceTaken
+from storage.errors import Duplicate, StorageError
+
+TOLD = 10  # faults spelled out in the text; `errors` has them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One code. `lasting`: the same request will fail again, which SDKs would otherwise try on a 409."""
+
+    status: int
+    title: str
+    type: str  # in OpenAI's words
+    lasting: bool = False
+
+
+CODES: Mapping[str, Kind] = {
+    "malformed_json": Kind(status=400, title="The body cannot be read", type="invalid_request_error"),
+    "unauthorized": Kind(status=401, title="No valid API key", type="authentication_error"),
+    "missing_scope": Kind(status=403, title="The API key may not do this", type="permission_error"),
+    "not_found": Kind(status=404, title="Not found", type="not_found_error"),
+    "method_not_allowed": Kind(status=405, title="Method not allowed", type="invalid_request_error"),
+    "too_slow": Kind(status=408, title="The body came too slowly", type="invalid_request_error"),
+    "reference_taken": Kind(status=409, title="The reference is taken", type="conflict_error", lasting=True),
+    "cannot_cancel": Kind(status=409, title="The task cannot be canceled", type="conflict_error", lasting=True),
+    "endpoint_limit": Kind(status=409, title="Too many endpoints", type="conflict_error", lasting=True),
+    "output_gone": Kind(status=410, title="The output is gone", type="not_found_error"),
+    "too_large": Kind(status=413, title="The body is too large", type="invalid_request_error"),
+    "unsupported_media_type": Kind(status=415, title="Unsupported media type", type="invalid_request_error"),
+    "invalid": Kind(status=422, title="The request is not valid", type="invalid_request_error"),
+    "internal": Kind(status=500, title="Internal error", type="server_error"),
+    "unavailable": Kind(status=503, title="Unavailable for the moment", type="server_error"),
+}
+
+
+class Problem(Exception):
+    """An answer that is not what was asked for. `extra`: further members of the body."""
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        faults: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.kind = CODES[code]
+        self.detail = detail
+        self.faults = tuple(faults)
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+
+
+def of(error: Exception, base: str) -> Problem:
+    """The problem an exception is. Whatever is not foreseen says nothing of itself to strangers."""
+    match error:
+        case Problem():
+            return error
+        case Invalid():
+            return Problem("invalid", _listed(error.faults), faults=error.faults)
+        case Malformed():
+            return Problem("malformed_json", error.detail)
+        case ReferenceTaken():
+            return _reference_taken(error, base)
+        case StorageError() if not isinstance(error, Duplicate):
+            detail = "This could not be stored or read just now. Nothing was done; try again."
+            return Problem("unavailable", detail, headers={"retry-after": "1"})
+        case HTTPException(status_code=404):
+            return Problem("not_found", "There is nothing at this path. The routes are listed in the documentation.")
+        case HTTPException(status_code=405):
+            allow = (error.headers or {}).get("Allow", "")
+            return Problem("method_not_allowed", f"This path takes {allow}.", headers={"allow": allow})
+        case _:
+            return Problem(
+                "internal", "Something went wrong here, and was noted. Quote request_id when you ask about it."
+            )
+
+
+def _reference_taken(error: ReferenceTaken, base: str) -> Problem:
+    existing = error.existing
+    link = f"{base}/v1/tasks/{existing.id}"
+    detail = f"{shown(error.reference)} belongs to {existing.id} ({existing.status}). GET /v1/tasks/{existing.id}"
+    return Problem("reference_taken", detail, extra={"existing": existing.id, "links": {"existing": link}})
+
+
+def _listed(faults: Sequence[Fault]) -> str:
+    told = [f"{fault.pointer} {fault.detail}".strip() for fault in faults[:TOLD]]
+    more = [f"… and {len(faults) - TOLD} more, see errors."] if len(faults) > TOLD else []
+    return " ".join([*told, *more])
+
+
+def render(problem: Problem, request_id: str, base: str) -> Response:
+    """The response. One body serves readers of problem+json and of OpenAI's errors."""
+    kind = problem.kind
+    headers = dict(problem.headers)
+    if kind.lasting:
+        headers["x-should-retry"] = "false"
+    param = problem.faults[0].pointer.lstrip("/").replace("/", ".") if problem.faults else None
+    body = {
+        "type": f"{base}/docs/problems#{problem.code}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in problem.faults],
+        "request_id": request_id,
+        **problem.extra,
+        "error": {"message": problem.detail, "type": kind.type, "param": param or None, "code": problem.code},
+    }
+    return Response(orjson.dumps(body), kind.status, headers, media_type="application/problem+json")

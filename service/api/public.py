@@ -1,0 +1,77 @@
+"""Routes that need no key: where outputs are, whether the process lives, and where the documentation is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import __version__
+from service.api.context import Context
+from service.api.problems import Problem
+from storage import projects, tasks
+from storage.database import Connection
+from storage.errors import StorageError
+
+READY_FOR_SECONDS = 1.0  # one answer serves everybody who asks within it: probes must not become load
+READY_WITHIN_SECONDS = 3.0
+
+
+class Public:
+    """The open routes. Holds the last readiness check."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._checking: asyncio.Task[bool] | None = None
+        self._checked_at = 0.0
+
+    async def output(self, request: Request) -> Response:
+        """GET /o/{token}: to the output at the provider. The file itself never passes through here."""
+        task_id = self._context.tokens.read_output(request.path_params["token"])
+        found = await self._context.database.read(lambda tx: tasks.read(tx, [task_id])) if task_id else {}
+        task = found.get(task_id) if task_id else None
+        if task is None:
+            raise Problem("not_found", "There is nothing at this link.")
+        if not task.outputs:
+            raise Problem("output_gone", "There is no output here, or none any more.")
+        return Response(
+            status_code=302,
+            headers={"location": task.outputs[0].url, "referrer-policy": "no-referrer", "cache-control": "no-store"},
+        )
+
+    async def live(self, request: Request) -> Response:
+        """GET /livez: the process answers."""
+        return _said({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """GET /readyz: the database can be read and written, checked at most once a second."""
+        now = asyncio.get_running_loop().time()
+        if self._checking is None or (self._checking.done() and now - self._checked_at >= READY_FOR_SECONDS):
+            self._checked_at = now
+            self._checking = asyncio.create_task(self._check())
+        if not await asyncio.shield(self._checking):
+            raise Problem("unavailable", "The database cannot be written just now.", headers={"retry-after": "1"})
+        return _said({"status": "ok"})
+
+    async def root(self, request: Request) -> Response:
+        """GET /: for somebody who opened the address in a browser."""
+        base = self._context.base
+        return _said({"name": "taskrelay", "version": __version__, "api": f"{base}/v1", "docs": f"{base}/docs"})
+
+    async def _check(self) -> bool:
+        async def unit(tx: Connection) -> None:
+            await projects.touch(tx)
+
+        try:
+            async with asyncio.timeout(READY_WITHIN_SECONDS):
+                await self._context.database.read(projects.installation)
+                await self._context.database.write(unit)
+        except (StorageError, TimeoutError):
+            return False
+        return True
+
+
+def _said(body: dict[str, object]) -> Response:
+    return Response(orjson.dumps(body), headers={"cache-control": "no-store"}, media_type="application/json")

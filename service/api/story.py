@@ -1,0 +1,68 @@
+"""The timeline in words: one sentence for each kind of entry, for the person who asks why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from service.core.following import Next
+from service.core.times import iso
+from storage.records import Task, TimelineEntry
+
+# `{provider}` and `{account}` of the task; the rest are members of the entry's detail.
+SENTENCES: Mapping[str, str] = {
+    "created": "Accepted and stored. Account {account} will submit it.",
+    "intent": "Submission {submission} to {provider} is on disk; nothing is bought before this.",
+    "bound": "{provider} has it as job {provider_task_id}.",
+    "refused": "{provider} refused it. Nothing was bought.",
+    "deferred": "{provider} did not take it for now. Nothing was bought; it is tried again in {again_in_seconds} s.",
+    "ambiguous": "{provider} did not answer clearly. It may have taken the job and may charge for it.",
+    "running": "{provider} is working on it.",
+    "succeeded": "{provider} finished it.",
+    "failed": "{provider} failed it.",
+    "no_output": "{provider} says it succeeded and gives no output yet.",
+    "unknown_vocabulary": "{provider} answered with a word we do not know. That never ends a task.",
+    "not_found": "{provider} does not find the job.",
+    "query_failed": "{provider} could not be asked.",
+    "expired": "Its deadline passed.",
+    "canceled": "Canceled before it was bought.",
+    "conflict": "Something contradicts what is settled. Nothing was changed.",
+}
+REASONS = ("message", "detail", "why")
+
+
+def tell(entry: TimelineEntry, task: Task) -> dict[str, object]:
+    """One entry as the API shows it."""
+    detail = orjson.loads(entry.detail)
+    return {
+        "at": iso(entry.at),
+        "kind": entry.kind,
+        "source": entry.source,
+        "message": sentence(entry.kind, detail, task),
+        "detail": detail,
+    }
+
+
+def sentence(kind: str, detail: Mapping[str, object], task: Task) -> str:
+    """What happened, with what the provider said about it."""
+    known = _Known({**detail, "provider": task.provider, "account": task.account})
+    told = SENTENCES.get(kind, kind.replace("_", " ").capitalize() + ".").format_map(known)
+    if kind == "intent" and detail.get("resend"):
+        told += " It is sent a second time: the first one never arrived."
+    reason = next((str(detail[name]) for name in REASONS if detail.get(name)), None)
+    return f"{told} ({reason})" if reason else told
+
+
+class _Known(dict[str, object]):
+    """Older entries may lack what newer sentences name."""
+
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
+def next_view(following: Next | None) -> dict[str, object] | None:
+    """What happens next, when, and why."""
+    if following is None:
+        return None
+    return {"action": following.action, "at": iso(following.at), "reason": following.reason}

@@ -1,0 +1,244 @@
+"""/v1/tasks: create, list, read, follow, cancel."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api import story
+from service.api.body import read_json
+from service.api.call import Call, absent, listing, reply
+from service.api.context import Context
+from service.api.problems import Problem
+from service.api.query import Query, cursor
+from service.core import request as requests
+from service.core.events import task_view
+from service.core.following import Facts, Next, next_step
+from service.core.observation import Claim, Observation, Reading, Source
+from service.core.schedule import Breaker
+from service.core.times import SECOND, iso
+from service.pipeline import create as creating
+from storage import callbacks, lanes, listings, tasks
+from storage.database import Connection
+from storage.listings import TaskFilter
+from storage.records import Lane, LaneKind, Submission, Task, TaskStatus
+
+CURSOR = re.compile(r"task_[0-9A-Z]{26}")
+FILTERS = ("limit", "after", "status", "provider", "account", "reference", "created_after", "created_before")
+WAIT = re.compile(r"""\s*wait\s*=\s*"?([0-9]{1,6})"?\s*(?:;.*)?""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A task with what its view tells beside it."""
+
+    task: Task
+    submissions: tuple[Submission, ...] = ()
+    lane: Lane | None = None
+
+
+async def create(call: Call) -> Response:
+    """POST /v1/tasks: 202, or 200 when the client preferred to wait and the task has ended."""
+    Query(call.request, ()).settle()  # dry_run, were it ignored, would buy
+    context = call.context
+    preferred = preferred_wait(call.request, context.limits.wait_seconds)
+    body = await read_json(call.request, context.limits)
+    task = await creating.create(requests.parse(body), call.project_id, context.creating())
+    seen = Seen(task=task)
+    if preferred:
+        seen = await _follow(call, task.id, preferred, None)
+    ended = seen.task.finished_at is not None
+    headers = {"location": f"{context.base}/v1/tasks/{task.id}", **_come_back(seen, context)}
+    if ended:
+        headers["preference-applied"] = f"wait={preferred}"
+    return reply(view(seen, context), 200 if ended else 202, headers)
+
+
+async def page(call: Call) -> Response:
+    """GET /v1/tasks: newest first."""
+    query = Query(call.request, FILTERS, groups=("metadata.",))
+    limit, after = query.limit(), query.cursor(CURSOR)
+    wanted = TaskFilter(
+        status=query.choice("status", [status.value for status in TaskStatus]),
+        provider=query.text("provider"),
+        account=query.text("account"),
+        reference=query.text("reference"),
+        metadata=orjson.dumps(query.group("metadata.")).decode(),
+        created_after=query.instant("created_after"),
+        created_before=query.instant("created_before"),
+    )
+    query.settle()
+    start = after[0] if after else None
+    found = await call.context.database.read(
+        lambda tx: listings.task_page(tx, call.project_id, wanted, after=start, limit=limit + 1)
+    )
+    shown, more = found[:limit], len(found) > limit
+    next = cursor(shown[-1].id) if more else None
+    return reply(listing([_plain(task, call.context) for task in shown], has_more=more, next=next))
+
+
+async def one(call: Call) -> Response:
+    """GET /v1/tasks/{id}. `?wait=N` holds until it ends or, given If-None-Match, until it says something else."""
+    query = Query(call.request, ("wait",))
+    seconds = query.whole("wait", 0, call.context.limits.wait_seconds, 0)
+    query.settle()
+    known = call.request.headers.get("if-none-match")
+    seen = await _follow(call, call.id("task"), seconds, known)
+    body = orjson.dumps(view(seen, call.context))
+    tag = _tag(body)
+    headers = {"etag": tag, "cache-control": "private, no-cache", **_come_back(seen, call.context)}
+    if known is not None and _names(known, tag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, 200, headers, media_type="application/json")
+
+
+async def timeline(call: Call) -> Response:
+    """GET /v1/tasks/{id}/timeline: everything that happened, oldest first, and what happens next."""
+    Query(call.request, ()).settle()
+    task_id = call.id("task")
+    seen = await _read(call, task_id)
+    entries = await call.context.database.read(lambda tx: callbacks.timeline_of(tx, task_id))
+    return reply(
+        {
+            "object": "timeline",
+            "task": task_id,
+            "status": seen.task.status,
+            "data": [story.tell(entry, seen.task) for entry in entries],
+            "next": story.next_view(following(seen, call.context)),
+        }
+    )
+
+
+async def cancel(call: Call) -> Response:
+    """POST /v1/tasks/{id}/cancel: only what was not bought yet can be taken back."""
+    Query(call.request, ()).settle()
+    context, task_id = call.context, call.id("task")
+    task = (await _read(call, task_id)).task
+    if task.status is TaskStatus.QUEUED:
+        wish = Observation(
+            task_id=task_id, source=Source.OPERATOR, reading=Reading(claim=Claim.CANCEL), at=context.clock()
+        )
+        recorded = await context.recorder.record(wish)
+        task = recorded.task or task
+        if task.status is TaskStatus.CANCELED and recorded.outcome == "changed":
+            return reply(view(await _read(call, task_id), context))
+    raise Problem("cannot_cancel", _why_not(task))
+
+
+def _why_not(task: Task) -> str:
+    if task.finished_at is not None:
+        return f"This task has ended: it is {task.status}."
+    if task.status is TaskStatus.PROCESSING:
+        return f"{task.provider} has this job and offers no cancel; it runs to its end and is charged."
+    return f"It is being bought from {task.provider}, which cannot be taken back; it may run to its end and be charged."
+
+
+# Reading and following
+
+
+async def _read(call: Call, task_id: str) -> Seen:
+    async def unit(tx: Connection) -> Seen | None:
+        task = await tasks.get(tx, task_id, call.project_id)
+        if task is None:
+            return None
+        submissions = tuple(await tasks.submissions_of(tx, task_id))
+        lane = await lanes.get(tx, LaneKind.ACCOUNT, task.account) if task.final_at is None else None
+        return Seen(task=task, submissions=submissions, lane=lane)
+
+    seen = await call.context.database.read(unit)
+    if seen is None:
+        raise absent("task")
+    return seen
+
+
+async def _follow(call: Call, task_id: str, seconds: float, known: str | None) -> Seen:
+    """The task now, or when there is news within the time."""
+
+    def enough(seen: Seen) -> bool:
+        if seen.task.finished_at is not None:
+            return True
+        return known is not None and not _names(known, _tag(orjson.dumps(view(seen, call.context))))
+
+    return await call.context.watch.until(task_id, lambda: _read(call, task_id), enough, seconds=seconds)
+
+
+def preferred_wait(request: Request, most: int) -> int | None:
+    """N of `Prefer: wait=N` (RFC 7240), at most `most`. What cannot be read is no preference."""
+    for stated in request.headers.getlist("prefer"):
+        for preference in stated.split(","):
+            if found := WAIT.fullmatch(preference):
+                return min(int(found[1]), most)
+    return None
+
+
+# Showing
+
+
+def _plain(task: Task, context: Context) -> dict[str, object]:
+    output_url = context.output_url(task.id) if task.outputs else None
+    return task_view(task, public_url=context.base, output_url=output_url)
+
+
+def view(seen: Seen, context: Context) -> dict[str, object]:
+    """The whole task: as events show it, with evidence and what comes next."""
+    shown = _plain(seen.task, context)
+    shown["evidence"] = [_evidence(submission) for submission in seen.submissions]
+    shown["next"] = story.next_view(following(seen, context))
+    return shown
+
+
+def _evidence(submission: Submission) -> Mapping[str, object]:
+    return {
+        "submission": submission.id,
+        "number": submission.number,
+        "account": submission.account,
+        "status": submission.status,
+        "provider_task_id": submission.provider_task_id,
+        "detail": submission.detail,
+        "created_at": iso(submission.created_at),
+        "deadline_at": iso(submission.deadline_at),
+        "settled_at": iso(submission.settled_at) if submission.settled_at is not None else None,
+    }
+
+
+def following(seen: Seen, context: Context) -> Next | None:
+    """What happens to the task next."""
+    task, lane = seen.task, seen.lane
+    account = context.accounts.get(task.account)
+    if account is None:
+        return next_step(task, Facts(now=context.clock(), configured=False))
+    facts = Facts(
+        now=context.clock(),
+        pushes=account.pushes,
+        look_up=account.provider.traits.look_up,
+        settle_seconds=account.settle_seconds,
+        held_until=lane.held_until if lane is not None else None,
+        held_reason=lane.held_reason if lane is not None else None,
+        probe_at=Breaker.load(lane.breaker).next_probe_at if lane is not None else None,
+    )
+    return next_step(task, facts)
+
+
+def _come_back(seen: Seen, context: Context) -> dict[str, str]:
+    """When it is worth asking again after a task that goes on."""
+    if seen.task.finished_at is not None:
+        return {}
+    coming = following(seen, context)
+    seconds = math.ceil((coming.at - context.clock()) / SECOND) if coming is not None else 1
+    return {"retry-after": str(min(max(seconds, 1), 60))}
+
+
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=15).hexdigest()}"'
+
+
+def _names(known: str, tag: str) -> bool:
+    """Whether an If-None-Match names the tag (weakly, RFC 9110 §13.1.2)."""
+    return known.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in known.split(",")]

@@ -1,0 +1,180 @@
+"""The demo's processes: started together, heard until they are ready, and ended whatever happens to us."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import service
+from service.cli.opening import environment
+
+ROOT = Path(service.__file__).parent.parent
+READY_SECONDS = 30.0
+END_SECONDS = 35.0  # a taskrelay that is told to stop first finishes what is in flight
+LONGEST_LINE = 1 << 20
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+class StageError(Exception):
+    """A process did not come up or went away; the text says which and where its log is."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Child:
+    """A running process of ours. `facts`: what it said when it was ready."""
+
+    name: str
+    running: asyncio.subprocess.Process
+    log: Path
+    ready: asyncio.Future[Mapping[str, object]]
+    pump: asyncio.Task[None] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        return str(self.ready.result()["url"])
+
+
+class Stage:
+    """Starts and ends the processes. Use it as a context: nothing it started outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.children: list[Child] = []
+
+    async def __aenter__(self) -> Stage:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.gather(*(_end(child) for child in self.children))
+
+    async def start(self, name: str, command: Sequence[str], settings: Mapping[str, str] | None = None) -> Child:
+        """Start a command of ours and wait until it says that it is ready. Raises `StageError`."""
+        log = self.folder / f"{name}.log"
+        running = await asyncio.create_subprocess_exec(
+            *our_command(*command),
+            cwd=self.folder,  # a taskrelay.toml where we were called is none of the demo's
+            env=clean_environment() | dict(settings or {}),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours alone; we pass it on in order
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            limit=LONGEST_LINE,
+        )
+        ready: asyncio.Future[Mapping[str, object]] = asyncio.get_running_loop().create_future()
+        pump = asyncio.create_task(_pump(running, log, ready))
+        child = Child(name=name, running=running, log=log, ready=ready, pump=pump)
+        self.children.append(child)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await asyncio.shield(ready)
+        except (TimeoutError, EOFError):
+            raise StageError(f"{name} did not come up; it said: {_last_words(log)}") from None
+        return child
+
+    def ended(self) -> Child | None:
+        """A process that went away although nobody told it to."""
+        return next((child for child in self.children if child.running.returncode is not None), None)
+
+
+async def run_once(folder: Path, command: Sequence[str], settings: Mapping[str, str]) -> Mapping[str, object]:
+    """Run a command of ours to its end and return the JSON document it printed. Raises `StageError`."""
+    running = await asyncio.create_subprocess_exec(
+        *our_command(*command),
+        cwd=folder,
+        env=clean_environment() | dict(settings),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+    )
+    try:
+        out, err = await running.communicate()
+    finally:
+        if running.returncode is None:
+            running.kill()
+            await running.wait()
+    if running.returncode:
+        raise StageError(f"taskrelay {' '.join(command[:2])} failed: {err.decode(errors='replace').strip()}")
+    document: Mapping[str, object] = json.loads(out)
+    return document
+
+
+def our_command(*arguments: str) -> list[str]:
+    """How to run this very taskrelay again, installed or not, whatever lies in the current folder."""
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from service.cli import main; main()"
+    return [sys.executable, "-P", "-c", start, *arguments]
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without settings of a real taskrelay, which must not be touched by a demo."""
+    return {name: value for name, value in environment().items() if not name.upper().startswith("TASKRELAY_")}
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+async def _pump(running: asyncio.subprocess.Process, log: Path, ready: asyncio.Future[Mapping[str, object]]) -> None:
+    """Copy what the process says into its log, and notice the line that says it is ready."""
+    assert running.stdout is not None
+    with log.open("wb") as file:
+        async for line in running.stdout:
+            file.write(line)
+            file.flush()
+            if not ready.done() and (facts := _facts(line)) is not None:
+                ready.set_result(facts)
+    await running.wait()
+    if not ready.done():
+        ready.set_exception(EOFError())
+        ready.exception()  # whoever waited may be gone
+
+
+def _facts(line: bytes) -> Mapping[str, object] | None:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and ("ready" in said or said.get("text") == "ready") else None
+
+
+def _last_words(log: Path) -> str:
+    words = log.read_text(errors="replace").strip().splitlines()
+    return words[-1] if words else "nothing"
+
+
+async def _end(child: Child) -> None:
+    """End a process and everything it started: politely, then not."""
+    for number, seconds in ((signal.SIGTERM, END_SECONDS), (signal.SIGKILL, END_SECONDS)):
+        if child.running.returncode is not None:
+            break
+        try:
+            os.killpg(child.running.pid, number)
+        except ProcessLookupError:
+            break
+        try:
+            async with asyncio.timeout(seconds):
+                await child.running.wait()
+        except TimeoutError:
+            continue
+    await child.pump
+
+
+def _die_with_parent() -> None:
+    """In the child: the kernel ends it should we be killed without a chance to."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

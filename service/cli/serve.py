@@ -1,0 +1,180 @@
+"""`serve`: one replica in the foreground, from opening the database to giving the lanes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.client import CLIENT_VARIABLES
+from service.cli.opening import cannot, environment, settings_of
+from service.cli.terminal import Json, Stop, warn
+
+if TYPE_CHECKING:
+    from service.bootstrap import Service
+    from service.settings import Settings
+
+log = logging.getLogger("taskrelay.serve")
+
+Option = typer.Option
+
+
+def serve(
+    host: Annotated[str | None, Option(help="Address to listen on.  [TASKRELAY_HOST]", show_default=False)] = None,
+    port: Annotated[
+        int | None, Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.", show_default=False)
+    ] = None,
+    roles: Annotated[
+        str | None, Option(help="What this replica does: api, work or api,work.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish what is in flight and give the lanes back.
+
+    Everything else is set by TASKRELAY_* or taskrelay.toml; `taskrelay doctor` shows what is in force.
+    """
+    import uvloop
+
+    from service.telemetry.log import configure
+
+    settings = settings_of("serve", {"HOST": host, "PORT": port, "ROLES": roles})
+    human = not json and sys.stderr.isatty()
+    configure(settings.log_level, json=not human)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, human))
+
+
+async def _serve(settings: Settings, human: bool) -> None:
+    from service.bootstrap import secret_file
+
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A second one changes nothing: what is in flight is paid for, and each of it has a time limit of its own.
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    listener = _listen(settings) if "api" in settings.roles else None
+    if listener is not None:
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    secrets = None if settings.secret_keys else secret_file(settings)
+    made = secrets if secrets is not None and not secrets.exists() else None
+    async with AsyncExitStack() as stack:
+        service = await _opened(stack, settings)
+        if made is not None:
+            _say(human, f"made {made} (0600). Without it nothing sealed in the database can be read: back up both")
+        await _run(service, listener, stopping, human)
+
+
+async def _opened(stack: AsyncExitStack, settings: Settings) -> Service:
+    from service.bootstrap import StartError, open_service
+    from storage.errors import StorageError
+
+    try:
+        return await stack.enter_async_context(open_service(settings))
+    except (StartError, StorageError, ValueError, OSError) as error:
+        raise Stop(cannot("serve", error)) from None
+
+
+def _listen(settings: Settings) -> socket.socket:
+    from service.bootstrap import bind
+
+    try:
+        return bind(settings)
+    except OSError as error:
+        raise Stop(
+            f"serve: cannot listen on {settings.host}:{settings.port}: {(error.strerror or str(error)).lower()}. "
+            "Choose another: --host, --port (0 takes a free one)"
+        ) from None
+
+
+async def _run(service: Service, listener: socket.socket | None, stopping: asyncio.Event, human: bool) -> None:
+    """Do what the roles say until told to stop. What fails for good stops the rest in order."""
+    from service import runtime
+    from service.bootstrap import server_of
+
+    duties: list[asyncio.Task[None]] = []
+    server = server_of(service) if listener is not None else None
+    if server is not None and listener is not None:
+        duties.append(asyncio.create_task(server.serve(sockets=[listener])))
+        ready = asyncio.create_task(server.ready.wait())
+        await asyncio.wait([ready, *duties], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+    if "work" in service.settings.roles:
+        duties.append(asyncio.create_task(runtime.run(service.loops, [service.lanes.run], stopping)))
+    for duty in duties:
+        duty.add_done_callback(lambda _: stopping.set())
+    if not any(duty.done() for duty in duties):
+        await _announce(service, listener is not None, human)
+    await stopping.wait()
+    _say(human, "stopping: what is in flight is finished first")
+    service.watch.close()  # requests that wait for a change are answered with what is true now
+    if server is not None:
+        server.should_exit = True
+    # Side by side: an open request may wait for a lane's work, and both have 30 seconds at most.
+    await asyncio.gather(*duties, service.lanes.stop())
+
+
+async def _announce(service: Service, api: bool, human: bool) -> None:
+    """The ready line, then everything an operator should know."""
+    from storage import projects
+
+    facts = ready_facts(service, api)
+    if human:
+        callbacks = ", ".join(f"{name} {mode}" for name, mode in service_callbacks(service).items()) or "no account"
+        address = facts["url"] or "no address: this replica only works"
+        warn(
+            f"serve: {address}   {facts['database']}, {facts['durability']}   callbacks: {callbacks}   pid {facts['pid']}"
+        )
+    else:
+        log.info("ready", extra=facts)
+    for text, fix in _notices(service.settings):
+        _say(human, text, fix)
+    if not await service.database.read(projects.count_keys):
+        _say(
+            human,
+            "there is no API key yet",
+            "taskrelay keys create --name me --scope tasks --scope endpoints --scope read",
+        )
+
+
+def ready_facts(service: Service, api: bool) -> dict[str, object]:
+    """What a program that started us wants to know."""
+    from service.settings import masked
+
+    settings = service.settings
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    sqlite = settings.database_url.startswith("sqlite:")
+    return {
+        "url": f"http://{host}:{settings.port}" if api else None,
+        "pid": os.getpid(),
+        "roles": sorted(settings.roles),
+        "database": masked(settings)["database_url"],
+        "durability": "synchronous=FULL" if sqlite else "synchronous_commit=on",
+        "callbacks": service_callbacks(service),
+    }
+
+
+def service_callbacks(service: Service) -> Mapping[str, str]:
+    """How each account learns of an end: by which kind of push, or by polling alone."""
+    return {name: str(desk.callbacks) if desk.pushes else "polled" for name, desk in service.accounts.items()}
+
+
+def _notices(settings: Settings) -> Iterator[tuple[str, str]]:
+    from service.settings import problems
+
+    for problem in problems(settings, environment(), clients=CLIENT_VARIABLES):
+        if "SECRET_KEYS" not in problem.text:  # said when the file is made, and by `doctor`
+            yield problem.text, problem.fix
+
+
+def _say(human: bool, text: str, fix: str | None = None) -> None:
+    if human:
+        warn(f"serve: {text}" + (f"\n    {fix}" if fix else ""))
+    else:
+        log.warning(text, extra={"fix": fix} if fix else None)

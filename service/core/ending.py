@@ -1,0 +1,62 @@
+"""How a task ends, and what that may have cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from service.core import money
+from service.core.observation import Reading
+from service.core.patience import calm, slow_poll_at
+from service.core.step import Rules
+from storage.records import Charge, Failure, Task, TaskStatus
+
+
+def ended(
+    task: Task,
+    status: TaskStatus,
+    rules: Rules,
+    *,
+    final: bool,
+    charge: Charge,
+    failure: Failure | None = None,
+    reading: Reading | None = None,
+) -> Task:
+    """The task at an end. One that is not final keeps its job under watch; one after such an end is late."""
+    end = replace(
+        calm(task),
+        status=status,
+        phase=None,
+        failure=failure,
+        charge=charge,
+        late=task.finished_at is not None,
+        final_at=rules.now if final else None,
+        finished_at=rules.now,
+        due_at=None,
+    )
+    if reading is not None:
+        end = replace(with_cost(end, reading), provider_status=reading.provider_status or task.provider_status)
+    watched = not final and task.provider_task_id is not None
+    return replace(end, due_at=slow_poll_at(end, rules)) if watched else end
+
+
+def charge_of(task: Task, reading: Reading | None, otherwise: Charge) -> Charge:
+    """What an end means for the bill: an amount that the provider stated is certain, at the end or before it."""
+    if reading is not None and reading.charged is not None:
+        try:
+            return Charge.CONFIRMED if money.amount(reading.charged) > 0 else Charge.NONE
+        except money.BadAmount:
+            return otherwise
+    return Charge.CONFIRMED if task.charge is Charge.CONFIRMED else otherwise
+
+
+def paid(task: Task, reading: Reading) -> Task:
+    """An open task with what the message says it cost. Zero is no amount yet."""
+    if reading.charged is None or charge_of(task, reading, Charge.NONE) is not Charge.CONFIRMED:
+        return task
+    return replace(with_cost(task, reading), charge=Charge.CONFIRMED)
+
+
+def with_cost(task: Task, reading: Reading) -> Task:
+    if reading.charged is None:
+        return task
+    return replace(task, cost_charged=reading.charged, cost_unit=reading.cost_unit or task.cost_unit)

@@ -1,0 +1,155 @@
+"""What happens to a task next, when, and why. Pure: the same task and facts always get the same answer.
+
+Said for people who wait. The lanes act on rows and not on this; but each answer here is what the rows make them do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from service.core.lifecycle import LATE_VERDICT_SECONDS, SECOND, Rules, may_resend
+from storage.records import Streak, Task, TaskStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What must be known beside the task: its account's contract, and the state of the account's lane.
+
+    `probe_at`: the breaker is open and lets a probe through then.
+    """
+
+    now: int
+    configured: bool = True
+    pushes: bool = False
+    look_up: bool = False
+    settle_seconds: float = 120.0
+    held_until: int | None = None  # submits only
+    held_reason: str | None = None
+    probe_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """The next thing that happens by itself. `action`: submit, settle, look_up, hold, poll, listen or expire."""
+
+    action: str
+    at: int
+    reason: str
+
+
+def next_step(task: Task, facts: Facts) -> Next | None:
+    """What comes next; None when nothing can change the task any more."""
+    if task.final_at is not None:
+        return None
+    if not facts.configured and task.finished_at is None:
+        reason = f"The account {task.account} is no longer configured, so nobody can be asked. The deadline ends it."
+        return Next(action="expire", at=task.deadline_at, reason=reason)
+    match task.status:
+        case TaskStatus.QUEUED:
+            return _queued(task, facts)
+        case TaskStatus.SUBMITTING:
+            at = task.submission_deadline_at or task.deadline_at
+            reason = f"{task.provider} is being asked to take it. Without an answer by then its fate is unknown."
+            return Next(action="settle", at=at, reason=reason)
+        case TaskStatus.UNCONFIRMED:
+            return _unconfirmed(task, facts)
+        case TaskStatus.PROCESSING:
+            return _processing(task, facts)
+        case TaskStatus.SUCCEEDED | TaskStatus.FAILED | TaskStatus.CANCELED | TaskStatus.EXPIRED:
+            return _given_up(task, facts)
+        case _:
+            assert_never(task.status)
+
+
+def _queued(task: Task, facts: Facts) -> Next:
+    at = task.due_at if task.due_at is not None else facts.now
+    if task.streak is Streak.CREDENTIALS:
+        reason = (
+            f"{task.provider} refuses the key or balance of account {task.account}. Nothing was bought; tried again."
+        )
+    elif task.streak is Streak.DEFERRED:
+        reason = f"{task.provider} would not take it for now. Nothing was bought; tried again."
+    else:
+        reason = f"It waits for its turn at account {task.account}."
+    if facts.held_until is not None and facts.held_until > at:
+        at = facts.held_until
+        reason = f"Account {task.account} buys nothing before: {facts.held_reason or 'the provider asked us to wait'}."
+    at, reason = _past_the_breaker(task, facts, at, reason)
+    if at >= task.deadline_at:
+        return Next(action="expire", at=task.deadline_at, reason=f"{reason} Its deadline comes first.")
+    return Next(action="submit", at=at, reason=reason)
+
+
+def _unconfirmed(task: Task, facts: Facts) -> Next:
+    unsure = f"{task.provider} did not answer in time. It may have taken the job and may charge for it"
+    if not facts.look_up:
+        reason = f"{unsure}; it cannot be asked by our id. Held, never sent again on a guess; the deadline ends it."
+        return Next(action="hold", at=task.deadline_at, reason=reason)
+    at = task.due_at if task.due_at is not None else task.deadline_at
+    rules = Rules(
+        now=facts.now,
+        jitter=0.0,
+        pushes=facts.pushes,
+        look_up=True,
+        expected_seconds=0.0,
+        settle_seconds=facts.settle_seconds,
+    )
+    if may_resend(task, rules):
+        reason = f"{task.provider} has no such job, and the first request can no longer arrive: sent once more."
+        return Next(action="submit", at=at, reason=reason)
+    at, reason = _past_the_breaker(task, facts, at, f"{unsure}. It is looked for by our id.")
+    if at >= task.deadline_at:
+        return Next(action="expire", at=task.deadline_at, reason=f"{unsure}. The deadline ends it.")
+    return Next(action="look_up", at=at, reason=reason)
+
+
+def _processing(task: Task, facts: Facts) -> Next:
+    at, reason = _past_the_breaker(
+        task, facts, task.due_at if task.due_at is not None else task.deadline_at, _why_ask(task, facts)
+    )
+    return Next(action="poll", at=at, reason=reason)
+
+
+def _why_ask(task: Task, facts: Facts) -> str:
+    """Why the provider is asked after a bound task."""
+    provider = task.provider
+    if facts.now >= task.deadline_at:
+        return f"The deadline has passed. {provider} is asked once more before it expires."
+    match task.streak:
+        case Streak.LAG:
+            return f"A push claimed an end that {provider} does not show yet. Asked again soon."
+        case Streak.NO_OUTPUT:
+            return (
+                f"{provider} says it succeeded and gives no output yet. Asked again, {task.streak_count} times so far."
+            )
+        case Streak.ABSENT:
+            return f"{provider} no longer finds the job. Asked again before that is believed."
+        case Streak.UNREACHABLE:
+            return f"{provider} cannot be reached. Asked again."
+        case _:
+            pass
+    if facts.pushes:
+        return f"{provider} has it and will push its end. Should the push get lost, it is asked then."
+    return f"{provider} has it and sends no pushes. It is asked then."
+
+
+def _given_up(task: Task, facts: Facts) -> Next | None:
+    """An end that is not final: we gave up, the provider never said no."""
+    finished_at = task.finished_at if task.finished_at is not None else task.updated_at
+    until = finished_at + LATE_VERDICT_SECONDS * SECOND
+    if facts.now > until:
+        return None
+    if task.provider_task_id is not None and task.due_at is not None and facts.configured:
+        at, reason = _past_the_breaker(
+            task, facts, task.due_at, f"We gave up, {task.provider} never said no. It is still asked now and then."
+        )
+        return Next(action="poll", at=at, reason=reason)
+    reason = f"We gave up, {task.provider} never said no. A late answer or push still counts until then."
+    return Next(action="listen", at=until, reason=reason)
+
+
+def _past_the_breaker(task: Task, facts: Facts, at: int, reason: str) -> tuple[int, str]:
+    if facts.probe_at is None or facts.probe_at <= at:
+        return at, reason
+    return facts.probe_at, f"{reason} Not before then, because {task.provider} keeps failing (breaker open)."

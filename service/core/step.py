@@ -1,0 +1,142 @@
+"""What one observation changes in a task, and what is told of it. `core.lifecycle` decides; here it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from service.core.events import EventType
+from service.core.observation import Reading
+from storage.records import Task
+
+
+class Outcome(StrEnum):
+    """What came of an observation."""
+
+    CHANGED = "changed"  # the task says something new
+    SCHEDULED = "scheduled"  # only the next look moved
+    IGNORED = "ignored"  # nothing to do with the task as it is now
+    CONFLICT = "conflict"  # contradicts what is settled; whatever else the message says may still have changed the task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the reducer must know beside the task: the time, a number drawn by chance, and the account's contract and settings."""
+
+    now: int
+    jitter: float  # 0 … 1
+    pushes: bool  # the provider will push for this task
+    look_up: bool  # the provider finds a job by our id
+    expected_seconds: float
+    settle_seconds: float = 120.0
+    configured: bool = True  # the account still exists; nobody can be asked otherwise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A line of the timeline, not yet stored."""
+
+    kind: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An event to be rendered. `discriminator` tells two facts of one type apart; equal facts get equal ids."""
+
+    type: EventType
+    discriminator: str = ""
+    hard: bool = False
+    task: Task | None = None  # as the event shows it, filled in with the step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What an observation changes. `task` is the very one given when nothing does."""
+
+    task: Task
+    outcome: Outcome
+    notes: tuple[Note, ...] = ()
+    drafts: tuple[Draft, ...] = ()
+
+
+def ignored(task: Task) -> Step:
+    return Step(task=task, outcome=Outcome.IGNORED)
+
+
+def move(task: Task, changed: Task, rules: Rules, note: Note | None = None, draft: Draft | None = None) -> Step:
+    """The step from `task` to `changed`: one version, and one number in the sequence when an event tells of it."""
+    if note is None and draft is None and changed == task:
+        return ignored(task)
+    news = draft is not None or _shown(task) != _shown(changed)
+    after = replace(
+        changed,
+        version=task.version + 1,
+        sequence=task.sequence + (draft is not None),
+        updated_at=rules.now if news else task.updated_at,
+    )
+    return Step(
+        task=after,
+        outcome=Outcome.CHANGED if news else Outcome.SCHEDULED,
+        notes=() if note is None else (note,),
+        drafts=() if draft is None else (replace(draft, task=after),),
+    )
+
+
+def conflict(task: Task, kind: str, about: str, why: str) -> Step:
+    """A contradiction: the task stays as it is; recorded, and told to those who asked for such events.
+
+    `kind` and `about` name the fact: however often it is heard, its event has one id.
+    """
+    after = replace(task, version=task.version + 1, sequence=task.sequence + 1)
+    note = Note(kind="conflict", detail={"conflict": kind, "why": why})
+    draft = Draft(type=EventType.TASK_CONFLICT, discriminator=f"{kind}:{about}", task=after)
+    return Step(task=after, outcome=Outcome.CONFLICT, notes=(note,), drafts=(draft,))
+
+
+def both(first: Step, second: Step) -> Step:
+    """Two steps that one message makes, `second` starting where `first` ended: they share a version."""
+    if first.outcome is Outcome.IGNORED:
+        return second
+    if second.outcome is Outcome.IGNORED:
+        return first
+    version = first.task.version
+    return Step(
+        task=replace(second.task, version=version),
+        outcome=next(one for one in _WEIGHT if one in (first.outcome, second.outcome)),
+        notes=first.notes + second.notes,
+        drafts=first.drafts + tuple(_at_version(draft, version) for draft in second.drafts),
+    )
+
+
+def said(kind: str, reading: Reading, **more: object) -> Note:
+    """A note with what the provider said, leaving out what it did not."""
+    detail: dict[str, object] = {
+        "provider_task_id": reading.provider_task_id,
+        "provider_status": reading.provider_status,
+        "message": reading.failure.message if reading.failure is not None else None,
+        "detail": reading.detail,
+        **more,
+    }
+    return Note(kind=kind, detail={name: value for name, value in detail.items() if value is not None})
+
+
+_WEIGHT = (Outcome.CONFLICT, Outcome.CHANGED, Outcome.SCHEDULED)
+
+
+def _at_version(draft: Draft, version: int) -> Draft:
+    return replace(draft, task=replace(draft.task, version=version)) if draft.task is not None else draft
+
+
+def _shown(task: Task) -> tuple[object, ...]:
+    """What a reader of the task sees change between two events."""
+    return (
+        task.status,
+        task.phase,
+        task.provider_status,
+        task.provider_task_id,
+        task.progress,
+        task.charge,
+        task.cost_charged,
+    )

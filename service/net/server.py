@@ -1,0 +1,78 @@
+"""How the HTTP server is run: the settings that matter, each for a reason, and uvicorn as one duty among others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import uvicorn
+
+CONNECTIONS = 4096  # past it the server answers 503 by itself
+GRACE_SECONDS = 30
+KEEP_ALIVE_SECONDS = (
+    75  # above the 60 s after which common load balancers let go of an idle connection: never ours first
+)
+
+App = Callable[..., Awaitable[None]]
+
+
+def uvicorn_config(app: App, host: str, port: int, *, fd: int | None = None, **more: Any) -> uvicorn.Config:
+    """The configuration of a server for `app`. `port` 0 takes a free one; `fd`: a listening socket already open."""
+    settings: dict[str, Any] = {
+        "app": app,
+        "host": host,
+        "port": port,
+        "fd": fd,
+        "loop": "uvloop",
+        "http": "httptools",  # h11 takes three times as long, and answers 200 to requests with two lengths
+        "ws": "none",
+        "lifespan": "off",  # what lives longer than a request is started before the server and ends after it
+        "log_config": None,
+        "access_log": False,  # halves throughput, and writes callback tokens
+        "server_header": False,
+        "date_header": True,
+        "proxy_headers": False,  # nobody behind us is told apart by an address that anybody may claim
+        "limit_concurrency": CONNECTIONS,
+        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
+    return uvicorn.Config(**{**settings, **more})
+
+
+class Server(uvicorn.Server):
+    """Serves until `should_exit` is set, then finishes what is in flight. Signals are somebody else's.
+
+    uvicorn raises the signals it caught once more after its shutdown, which would kill the process before the lanes are
+    given back.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()  # requests are accepted
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket that refuses connections until a server starts on it. Port 0 takes a free one. Raises OSError."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,262 @@
+"""Pages of what a project owns, for people and clients that read. Nothing here is on the way of a task.
+
+Every page is one range of one index, so the thousandth costs what the first does. Filters without an index of their own narrow what
+that range yields. `|| ''` keeps a planner without statistics from taking the project's index where a better one exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from storage import endpoints, tasks
+from storage.database import Connection
+from storage.dialect import select
+from storage.records import Attempt, Delivery, DeliveryStatus, Endpoint, Event, Task
+
+# Sorts behind every id whatever the collation: prefixes are lower-case letters, none begins with z.
+BEHIND_ALL = "zz"
+FIRST, LAST = -1, 2**62
+
+TASK_TAIL: LiteralString = """
+       AND t.id < :after AND t.created_at > :created_after AND t.created_at < :created_before
+       AND (CAST(:status AS TEXT) IS NULL OR t.status = :status)
+       AND (CAST(:provider AS TEXT) IS NULL OR t.provider = :provider)
+       AND (CAST(:account AS TEXT) IS NULL OR t.account = :account)
+       AND NOT EXISTS (
+            SELECT 1 FROM /*sqlite:*/ json_each(:metadata) /*postgres: json_each_text(CAST(:metadata AS json)) */ AS wanted
+             WHERE NOT EXISTS (
+                SELECT 1 FROM /*sqlite:*/ json_each(t.metadata) /*postgres: json_each_text(CAST(t.metadata AS json)) */ AS has
+                 WHERE has.key = wanted.key AND has.value = wanted.value))
+     ORDER BY t.id DESC
+     LIMIT :batch
+"""
+TASKS = select(tasks.COLUMNS, "FROM tasks t WHERE t.project_id = :project_id" + TASK_TAIL)
+TASKS_OF_REFERENCE = select(
+    tasks.COLUMNS, "FROM tasks t WHERE t.project_id = :project_id AND t.reference = :reference" + TASK_TAIL
+)
+
+EVENT_COLUMNS: LiteralString = (
+    "id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, position"
+)
+EVENTS = select(
+    EVENT_COLUMNS,
+    """
+      FROM events
+     WHERE project_id = :project_id AND position > :after AND (CAST(:type AS TEXT) IS NULL OR type = :type)
+     ORDER BY position
+     LIMIT :batch
+""",
+)
+EVENTS_NEWEST = select(
+    EVENT_COLUMNS,
+    """
+      FROM events
+     WHERE project_id = :project_id AND position < :after AND (CAST(:type AS TEXT) IS NULL OR type = :type)
+     ORDER BY position DESC
+     LIMIT :batch
+""",
+)
+# A task has a handful of events: all of them are read, and the page is cut from them.
+EVENTS_OF_TASK = select(
+    EVENT_COLUMNS, "FROM events WHERE task_id = :task AND project_id || '' = :project_id ORDER BY sequence"
+)
+EVENT = select(EVENT_COLUMNS, "FROM events WHERE id = :id AND project_id || '' = :project_id")
+
+DELIVERY_COLUMNS: LiteralString = """
+    d.id, d.event_id, d.endpoint_id, d.project_id, d.task_id, d.event_type, d.status, d.attempts, d.url, d.due_at, d.created_at,
+    d.updated_at
+"""
+DELIVERY_TAIL: LiteralString = """
+       AND d.id < :after
+       AND (CAST(:status AS TEXT) IS NULL OR d.status = :status)
+       AND (CAST(:endpoint AS TEXT) IS NULL OR d.endpoint_id = :endpoint)
+       AND (CAST(:task AS TEXT) IS NULL OR d.task_id = :task)
+     ORDER BY d.id DESC
+     LIMIT :batch
+"""
+DELIVERIES = select(DELIVERY_COLUMNS, "FROM deliveries d WHERE d.project_id = :project_id" + DELIVERY_TAIL)
+DELIVERIES_OF_EVENT = select(
+    DELIVERY_COLUMNS,
+    "FROM deliveries d WHERE d.event_id = :event AND d.project_id || '' = :project_id" + DELIVERY_TAIL,
+)
+DELIVERIES_OF_TASK = select(
+    DELIVERY_COLUMNS,
+    """
+      FROM deliveries d
+     WHERE d.event_id IN (SELECT e.id FROM events e WHERE e.task_id = :task) AND d.project_id || '' = :project_id"""  # noqa: S608 (literals of ours)
+    + DELIVERY_TAIL,
+)
+DELIVERY = select(DELIVERY_COLUMNS, "FROM deliveries d WHERE d.id = :id AND d.project_id = :project_id")
+
+ATTEMPTS = """
+    SELECT delivery_id, number, at, duration_ms, status_code, error_class, response_head FROM attempts
+     WHERE delivery_id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+     ORDER BY delivery_id, number
+"""
+
+ENDPOINTS = select(
+    endpoints.COLUMNS,
+    """
+      FROM endpoints
+     WHERE project_id = :project_id AND deleted_at IS NULL AND hidden = 0 AND id < :after
+     ORDER BY id DESC
+     LIMIT :batch
+""",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks are wanted. `metadata`: a JSON object of pairs that all must be there. Instants are exclusive."""
+
+    status: str | None = None
+    provider: str | None = None
+    account: str | None = None
+    reference: str | None = None
+    metadata: str = "{}"
+    created_after: int | None = None
+    created_before: int | None = None
+
+
+async def task_page(
+    tx: Connection, project_id: str, wanted: TaskFilter, *, after: str | None, limit: int
+) -> list[Task]:
+    """Tasks older than the id `after`, newest first."""
+    params: dict[str, object] = {
+        "project_id": project_id,
+        "after": after or BEHIND_ALL,
+        "status": wanted.status,
+        "provider": wanted.provider,
+        "account": wanted.account,
+        "metadata": wanted.metadata,
+        "created_after": FIRST if wanted.created_after is None else wanted.created_after,
+        "created_before": LAST if wanted.created_before is None else wanted.created_before,
+        "batch": limit,
+    }
+    if wanted.reference is None:
+        rows = await tx.fetch(TASKS, params)
+    else:
+        rows = await tx.fetch(TASKS_OF_REFERENCE, {**params, "reference": wanted.reference})
+    return [tasks.from_row(row) for row in rows]
+
+
+async def event_page(
+    tx: Connection,
+    project_id: str,
+    *,
+    after: int | None,
+    limit: int,
+    type: str | None = None,
+    task: str | None = None,
+    newest_first: bool = False,
+) -> list[Event]:
+    """Events behind the position `after` in the direction of reading; None: from its beginning."""
+    start = after if after is not None else LAST if newest_first else 0
+    if task is not None:
+        found = [_event(row) for row in await tx.fetch(EVENTS_OF_TASK, {"task": task, "project_id": project_id})]
+        found = [event for event in found if type is None or event.type == type]
+        found.sort(key=lambda event: event.position or 0, reverse=newest_first)
+        return [event for event in found if _follows(event.position or 0, start, newest_first)][:limit]
+    params = {"project_id": project_id, "after": start, "type": type, "batch": limit}
+    return [_event(row) for row in await tx.fetch(EVENTS_NEWEST if newest_first else EVENTS, params)]
+
+
+def _follows(position: int, start: int, newest_first: bool) -> bool:
+    return position < start if newest_first else position > start
+
+
+async def event(tx: Connection, event_id: str, project_id: str) -> Event | None:
+    rows = await tx.fetch(EVENT, {"id": event_id, "project_id": project_id})
+    return _event(rows[0]) if rows else None
+
+
+async def delivery_page(
+    tx: Connection,
+    project_id: str,
+    *,
+    after: str | None,
+    limit: int,
+    status: str | None = None,
+    endpoint: str | None = None,
+    event: str | None = None,
+    task: str | None = None,
+) -> list[Delivery]:
+    """Deliveries older than the id `after`, newest first."""
+    params: dict[str, object] = {
+        "project_id": project_id,
+        "after": after or BEHIND_ALL,
+        "status": status,
+        "endpoint": endpoint,
+        "task": task,
+        "batch": limit,
+    }
+    if event is not None:
+        rows = await tx.fetch(DELIVERIES_OF_EVENT, {**params, "event": event})
+    else:
+        rows = await tx.fetch(DELIVERIES_OF_TASK if task is not None else DELIVERIES, params)
+    return [_delivery(row) for row in rows]
+
+
+async def delivery(tx: Connection, delivery_id: str, project_id: str) -> Delivery | None:
+    rows = await tx.fetch(DELIVERY, {"id": delivery_id, "project_id": project_id})
+    return _delivery(rows[0]) if rows else None
+
+
+async def attempts(tx: Connection, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+    """The attempts of each delivery, in order."""
+    found: dict[str, list[Attempt]] = {delivery_id: [] for delivery_id in delivery_ids}
+    rows: list[Any] = await tx.fetch(ATTEMPTS, {"ids": list(delivery_ids)}) if delivery_ids else []
+    for row in rows:
+        found[row[0]].append(
+            Attempt(
+                delivery_id=row[0],
+                number=row[1],
+                at=row[2],
+                duration_ms=row[3],
+                status_code=row[4],
+                error_class=row[5],
+                response_head=row[6],
+            )
+        )
+    return found
+
+
+async def endpoint_page(tx: Connection, project_id: str, *, after: str | None, limit: int) -> list[Endpoint]:
+    """Endpoints older than the id `after`, newest first; hidden and deleted ones are not there."""
+    rows = await tx.fetch(ENDPOINTS, {"project_id": project_id, "after": after or BEHIND_ALL, "batch": limit})
+    return [endpoints.from_row(row) for row in rows]
+
+
+def _event(row: Any) -> Event:
+    return Event(
+        id=row[0],
+        project_id=row[1],
+        task_id=row[2],
+        provider=row[3],
+        model=row[4],
+        type=row[5],
+        sequence=row[6],
+        created_at=row[7],
+        body=bytes(row[8]),
+        hard=bool(row[9]),
+        position=row[10],
+    )
+
+
+def _delivery(row: Any) -> Delivery:
+    return Delivery(
+        id=row[0],
+        event_id=row[1],
+        endpoint_id=row[2],
+        project_id=row[3],
+        task_id=row[4],
+        event_type=row[5],
+        status=DeliveryStatus(row[6]),
+        attempts=row[7],
+        url=row[8],
+        due_at=row[9],
+        created_at=row[10],
+        updated_at=row[11],
+    )

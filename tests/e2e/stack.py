@@ -1,0 +1,182 @@
+"""A whole installation for a test: sandbox and subscriber on real sockets, and the service as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.sandbox.jobs import Knobs
+from service.sandbox.serve import Served, serve
+from service.sandbox.subscriber import Subscriber
+from service.sandbox.world import World
+
+COMMAND = (sys.executable, "-c", "from service.cli import main; main()")
+PATIENCE_SECONDS = 60
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Stack:
+    """Everything a test touches. `world` and `subscriber` are the oracle: what the provider and the receiver saw."""
+
+    def __init__(self, folder: Path, world: World, subscriber: Subscriber, provider: Served, receiver: Served) -> None:
+        self.folder = folder
+        self.world = world
+        self.subscriber = subscriber
+        self.provider = provider
+        self.receiver = receiver
+        self.port = free_port()
+        self.process: asyncio.subprocess.Process | None = None
+        self.key = ""
+        self.extra: dict[str, str] = {}
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """Only what a stranger would set, plus short spans."""
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("TASKRELAY_")},
+            "TASKRELAY_DATABASE_URL": f"sqlite:///{self.folder}/taskrelay.db",
+            "TASKRELAY_PUBLIC_URL": self.url,
+            "TASKRELAY_ACCOUNTS__CLOUDSWAY__BASE_URL": self.provider.url,
+            "TASKRELAY_ACCOUNTS__CLOUDSWAY__API_KEY": "sandbox",
+            "TASKRELAY_ACCOUNTS__CLOUDSWAY__ENDPOINT_PATH": "sandbox",
+            "TASKRELAY_ACCOUNTS__CLOUDSWAY__EXPECTED_SECONDS": "2",
+            "TASKRELAY_ACCOUNTS__ULAZAI__BASE_URL": self.provider.url,
+            "TASKRELAY_ACCOUNTS__ULAZAI__API_KEY": "sandbox",
+            "TASKRELAY_ACCOUNTS__ULAZAI__EXPECTED_SECONDS": "2",
+            "TASKRELAY_EGRESS__ALLOW": "127.0.0.0/8",
+            "TASKRELAY_EGRESS__PORTS": "*",
+            "TASKRELAY_UNSAFE_TIMING": "1",
+            "TASKRELAY_TIMING__SUBMIT_DEADLINE_SECONDS": "2",
+            "TASKRELAY_TIMING__SETTLE_SECONDS": "2",
+            **self.extra,
+        }
+
+    async def command(self, *arguments: str) -> Any:
+        """Run a command to its end and read the JSON it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            *arguments,
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        return json.loads(out)
+
+    async def start(self, **extra: str) -> None:
+        """Start the service and wait until it is ready."""
+        log = open(self.folder / "service.log", "ab")  # noqa: ASYNC230, SIM115 (a test's log)
+        self.process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            cwd=self.folder,
+            env={**self.environment(), **extra},
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+        async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient() as client:
+            while True:
+                assert self.process.returncode is None, (self.folder / "service.log").read_text()
+                try:
+                    if (await client.get(f"{self.url}/readyz")).status_code == 200:
+                        return
+                except httpx.HTTPError:
+                    pass
+                await asyncio.sleep(0.05)
+
+    async def died(self) -> int:
+        """Wait for the service to end by itself."""
+        assert self.process is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.process.wait()
+
+    async def kill(self) -> None:
+        """End it the hard way."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=30)
+
+    async def subscribe(self) -> str:
+        """Subscribe the receiver to all ends; it learns the secret."""
+        async with self.client() as client:
+            reply = await client.post("/v1/endpoints", json={"url": f"{self.receiver.url}/hook"})
+            assert reply.status_code == 201, reply.text
+            self.subscriber.trust([reply.json()["secret"]])
+            endpoint_id: str = reply.json()["id"]
+            return endpoint_id
+
+    async def create(self, **fields: object) -> httpx.Response:
+        body = {
+            "provider": "cloudsway",
+            "model": "kling-3.0-turbo",
+            "input": {"prompt": "A paper boat drifts down a gutter"},
+            **fields,
+        }
+        async with self.client() as client:
+            return await client.post("/v1/tasks", json=body)
+
+    async def task(self, task_id: str) -> dict[str, Any]:
+        async with self.client() as client:
+            reply = await client.get(f"/v1/tasks/{task_id}")
+            assert reply.status_code == 200, reply.text
+            found: dict[str, Any] = reply.json()
+            return found
+
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait for something the oracle sees."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not holds():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"{what} did not happen\n{(self.folder / 'service.log').read_text()}") from None
+
+
+@asynccontextmanager
+async def installation(
+    folder: Path, *, knobs: Knobs | None = None, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Stack]:
+    """A stack with an API key; the service is not started yet. Everything ends with the context."""
+    world, subscriber = World(knobs or Knobs(job_seconds=0.5)), Subscriber()
+    async with AsyncExitStack() as ending:
+        provider = await ending.enter_async_context(await serve(world))
+        receiver = await ending.enter_async_context(await serve(subscriber))
+        stack = Stack(folder, world, subscriber, provider, receiver)
+        stack.extra = dict(settings or {})
+        made = await stack.command("keys", "create", "--name", "test", "--scope", "admin", "--json")
+        stack.key = made["key"]
+        try:
+            yield stack
+        finally:
+            if stack.process is not None:
+                await stack.kill()

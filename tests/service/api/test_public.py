@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from service.api.app import Api, create_app
+from storage.database import Unit
+from storage.errors import Unavailable
+from tests.service.api.house import VIDEO, House, order
+
+T = TypeVar("T")
+
+
+async def test_an_output_link_leads_to_the_provider_and_tells_it_nothing(
+    client: httpx.AsyncClient, house: House, app: Api
+) -> None:
+    task = (await client.post("/v1/tasks", json=order())).json()
+    await house.succeeded(task["id"])
+    url = (await client.get(f"/v1/tasks/{task['id']}")).json()["output_url"]
+    async with house.client(app, "") as anybody:
+        answer = await anybody.get(url.removeprefix("https://relay.example.org"))
+    assert (answer.status_code, answer.headers["location"]) == (302, VIDEO)
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_an_output_link_without_an_output_is_gone(client: httpx.AsyncClient, house: House) -> None:
+    task = (await client.post("/v1/tasks", json=order())).json()
+    await house.failed(task["id"])
+    answer = await client.get(f"/o/{house.context.tokens.output(task['id'])}")
+    assert (answer.status_code, answer.json()["code"]) == (410, "output_gone")
+
+
+async def test_a_bad_output_token_and_one_for_nothing_look_the_same(client: httpx.AsyncClient, house: House) -> None:
+    good = house.context.tokens.output("task_" + "0" * 26)
+    callback = house.context.tokens.callback("sub_" + "0" * 26)
+    answers = [await client.get(f"/o/{token}") for token in (good, callback, "x", good + "!!", good[:-1] + "%00")]
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.json()["detail"] for answer in answers}) == 1
+
+
+async def test_the_root_points_to_the_documentation(house: House, app: Api) -> None:
+    async with house.client(app, "") as anybody:
+        told = (await anybody.get("/")).json()
+    assert (told["name"], told["docs"]) == ("taskrelay", "https://relay.example.org/docs")
+
+
+async def test_alive_needs_no_database(house: House, app: Api) -> None:
+    async with house.client(app, "") as anybody:
+        assert (await anybody.get("/livez")).json() == {"status": "ok"}
+
+
+class Counting:
+    """A database that counts writes, and can be out of order."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.writes = 0
+        self.broken = False
+
+    async def write(self, unit: Unit[T], /) -> T:
+        self.writes += 1
+        if self.broken:
+            raise Unavailable("disk full: /secret/path")
+        result: T = await self.real.write(unit)
+        return result
+
+    async def read(self, unit: Unit[T], /) -> T:
+        result: T = await self.real.read(unit)
+        return result
+
+    async def close(self) -> None: ...
+
+
+async def test_readiness_is_a_write_shared_by_all_who_ask_within_a_second(house: House) -> None:
+    database = Counting(house.context.database)
+    async with house.client(create_app(replace(house.context, database=database)), "") as anybody:
+        answers = await asyncio.gather(*(anybody.get("/readyz") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert database.writes == 1
+
+
+async def test_without_a_writable_database_nobody_is_sent_here_and_nothing_is_told(house: House) -> None:
+    database = Counting(house.context.database)
+    database.broken = True
+    async with house.client(create_app(replace(house.context, database=database)), house.key) as client:
+        ready = await client.get("/readyz")
+        created = await client.post("/v1/tasks", json=order())
+    for answer in (ready, created):
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert answer.headers["retry-after"] == "1" and "/secret/path" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks/", "/V1/tasks", "/v1", "/v1/nothing", "//evil.example/", "/callback/x"])
+async def test_an_unknown_path_is_a_problem_and_never_a_redirect(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(f"http://anything.test{path}", headers={"host": "evil.example"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "evil.example" not in answer.text + str(answer.headers)
+
+
+async def test_a_method_a_path_does_not_take_is_told_those_it_takes(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/v1/tasks", json={})
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}

@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from service.api.app import create_app
+from service.core.observation import Claim, Source
+from storage import callbacks, endpoints, lanes, tasks
+from storage.records import LaneKind, TaskStatus
+from tests.service.api.house import House, account, order, ulazai
+
+Calling = Callable[[str], httpx.AsyncClient]
+BASE = "https://relay.example.org"
+
+
+async def create(client: httpx.AsyncClient, **more: object) -> dict[str, object]:
+    answer = await client.post("/v1/tasks", json=order(**more))
+    assert answer.status_code == 202, answer.text
+    task: dict[str, object] = answer.json()
+    return task
+
+
+async def test_creating_stores_task_timeline_and_arrival_and_rings_the_lane(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    answer = await client.post("/v1/tasks", json=order(reference="order-1", metadata={"order": "1"}))
+    assert answer.status_code == 202
+    task = answer.json()
+    assert answer.headers["location"] == f"{BASE}/v1/tasks/{task['id']}"
+    assert (task["status"], task["final"], task["charge"]) == ("queued", False, "none")
+    assert task["input"]["duration"] == 5 and task["input"]["aspect_ratio"] == "16:9"  # the effective input
+    assert task["next"]["action"] == "submit"
+    assert task["links"]["cancel"] == f"{BASE}/v1/tasks/{task['id']}/cancel"
+    database = house.context.database
+    stored = (await database.read(lambda tx: tasks.read(tx, [task["id"]])))[task["id"]]
+    assert stored.due_at == stored.created_at and stored.cost_estimated is not None
+    [entry] = await database.read(lambda tx: callbacks.timeline_of(tx, task["id"]))
+    assert entry.kind == "created"
+    lane = await database.read(lambda tx: lanes.get(tx, LaneKind.ACCOUNT, "cloudsway"))
+    assert lane is not None and lane.next_due_at == stored.created_at
+    assert house.rung == [((LaneKind.ACCOUNT, "cloudsway"), stored.created_at)]
+
+
+async def test_a_reference_in_use_is_refused_with_the_task_that_holds_it(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    first = await create(client, reference="order-8841")
+    before = await house.sizes()
+    answer = await client.post("/v1/tasks", json=order(reference="order-8841"))
+    assert answer.status_code == 409
+    problem = answer.json()
+    assert (problem["code"], problem["existing"]) == ("reference_taken", first["id"])
+    assert problem["detail"] == f"order-8841 belongs to {first['id']} (queued). GET /v1/tasks/{first['id']}"
+    assert answer.headers["x-should-retry"] == "false"
+    assert await house.sizes() == before
+
+
+async def test_of_many_equal_references_at_once_one_wins(client: httpx.AsyncClient) -> None:
+    answers = await asyncio.gather(*(client.post("/v1/tasks", json=order(reference="once")) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202, *[409] * 7]
+    [winner] = [answer.json()["id"] for answer in answers if answer.status_code == 202]
+    assert {answer.json()["existing"] for answer in answers if answer.status_code == 409} == {winner}
+
+
+async def test_a_reference_is_free_again_after_a_failure_and_held_after_a_success(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    first = await create(client, reference="again")
+    await house.failed(str(first["id"]))
+    second = await create(client, reference="again")
+    await house.succeeded(str(second["id"]), "job-2")
+    assert (await client.post("/v1/tasks", json=order(reference="again"))).status_code == 409
+
+
+async def test_urls_of_one_origin_share_one_hidden_endpoint(client: httpx.AsyncClient, house: House) -> None:
+    one = await create(client, webhook_url="https://hooks.example.com/a?run=1")
+    two = await create(client, webhook_url="https://hooks.example.com/b")
+    other = await create(client, webhook_url="https://hooks.example.org/a")
+    stored = await house.context.database.read(
+        lambda tx: tasks.read(tx, [str(one["id"]), str(two["id"]), str(other["id"])])
+    )
+    ids = [stored[str(task["id"])].webhook_endpoint_id for task in (one, two, other)]
+    assert ids[0] == ids[1] != ids[2]
+    hidden = await house.context.database.read(lambda tx: endpoints.by_id(tx, str(ids[0])))
+    assert hidden is not None and hidden.hidden and hidden.url == "https://hooks.example.com"
+    assert (await client.get("/v1/endpoints")).json()["data"] == []
+    assert (await client.get(f"/v1/endpoints/{ids[0]}")).status_code == 404
+
+
+BAD_BODIES: list[tuple[str, dict[str, object], dict[str, str]]] = [
+    ("unknown provider", order(provider="klingon"), {"/provider": "There is no provider"}),
+    ("unknown model", order(model="kling-3.0"), {"/model": 'cloudsway has no "kling-3.0". It has kling-3.0-turbo'}),
+    ("unknown field", order(callback_url="https://x.example/"), {"/callback_url": 'There is no "callback_url"'}),
+    (
+        "unknown input",
+        order(input={"prompt": "a", "external_task_id": "1"}),
+        {"/input/external_task_id": "no input word"},
+    ),
+    ("dry run of a later release", order(fallbacks=[]), {"/fallbacks": "There is no"}),
+    ("long prompt", ulazai(input={"prompt": "x" * 2501}), {"/input/prompt": "at most 2500 characters here, not 2501"}),
+    (
+        "ratio beside a frame",
+        ulazai(input={"prompt": "a", "image": "https://i.example.com/a.png", "aspect_ratio": "16:9"}),
+        {"/input/aspect_ratio": "takes none together with start or end images"},
+    ),
+    ("too short", order(input={"prompt": "a", "duration": 2}), {"/input/duration": "not 2"}),
+    ("too long", ulazai(input={"prompt": "a", "duration": 16}), {"/input/duration": "not 16"}),
+    ("NUL", order(input={"prompt": "a\0b"}), {"/input/prompt": "U+0000"}),
+    ("webhook at home", order(webhook_url="http://localhost:3000"), {"/webhook_url": "TASKRELAY_EGRESS__ALLOW"}),
+    ("webhook to ourselves", order(webhook_url=f"{BASE}/x"), {"/webhook_url": "this service itself"}),
+    ("switched off", {**ulazai(account="spare"), "provider": None}, {"/account": "ACCOUNTS__SPARE__ENABLED=true"}),
+    ("no such account", {**order(account="nope"), "provider": None}, {"/account": 'There is no account "nope"'}),
+    (
+        "several at once",
+        order(model="nope", webhook_url="https://10.9.9.9/", provider="cloudsway"),
+        {"/model": "has no", "/webhook_url": "10.9.9.9"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "faults"), [case[1:] for case in BAD_BODIES], ids=[case[0] for case in BAD_BODIES])
+async def test_a_bad_request_is_refused_naming_each_fault_and_nothing_is_stored(
+    client: httpx.AsyncClient, house: House, body: dict[str, object], faults: dict[str, str]
+) -> None:
+    before = await house.sizes()
+    answer = await client.post("/v1/tasks", json=body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    told = {fault["pointer"]: fault["detail"] for fault in problem["errors"]}
+    assert set(told) == set(faults)
+    for place, part in faults.items():
+        assert part in told[place]
+        assert part in problem["error"]["message"]
+    assert await house.sizes() == before and house.rung == []
+
+
+BAD_BYTES = [
+    (
+        "a lone surrogate",
+        b'{"provider":"cloudsway","model":"kling-3.0-turbo","input":{"prompt":"\\ud800"}}',
+        {},
+        422,
+        "/input/prompt",
+    ),
+    ("not JSON", b"{", {}, 400, ""),
+    ("UTF-16", '{"a":1}'.encode("utf-16"), {}, 400, ""),
+    ("a key twice", b'{"provider":"a","provider":"b"}', {}, 400, ""),
+    ("too deep", b"[" * 100_000, {}, 400, ""),
+    ("empty", b"", {}, 400, ""),
+    ("a list", b"[]", {}, 422, ""),
+    ("a form", b"a=b", {"content-type": "application/x-www-form-urlencoded"}, 415, ""),
+    ("no type", b"{}", {"content-type": ""}, 415, ""),
+    ("another charset", b"{}", {"content-type": "application/json; charset=latin-1"}, 415, ""),
+    ("compressed", b"{}", {"content-encoding": "gzip"}, 415, ""),
+    ("2 MiB", b'"' + b"x" * (2 << 20) + b'"', {}, 413, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("raw", "headers", "status", "place"), [case[1:] for case in BAD_BYTES], ids=[case[0] for case in BAD_BYTES]
+)
+async def test_bad_bytes_are_refused_and_nothing_is_stored(
+    client: httpx.AsyncClient, house: House, raw: bytes, headers: dict[str, str], status: int, place: str
+) -> None:
+    before = await house.sizes()
+    answer = await client.post("/v1/tasks", content=raw, headers={"content-type": "application/json", **headers})
+    assert answer.status_code == status
+    problem = answer.json()
+    assert problem["status"] == status and problem["detail"]
+    if place:
+        assert [fault["pointer"] for fault in problem["errors"]] == [place]
+    assert await house.sizes() == before
+
+
+async def test_a_body_without_a_stated_length_is_counted_while_it_comes(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    sent = 0
+
+    async def endless() -> object:
+        nonlocal sent
+        while sent < 64 << 20:
+            sent += 1 << 16
+            yield b"x" * (1 << 16)
+
+    answer = await client.post("/v1/tasks", content=endless(), headers={"content-type": "application/json"})  # type: ignore[arg-type]
+    assert answer.status_code == 413
+    assert (await house.sizes())["tasks"] == 0
+
+
+async def test_an_unknown_parameter_of_create_is_refused_since_ignoring_dry_run_would_buy(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    answer = await client.post("/v1/tasks?dry_run=true", json=order())
+    assert answer.status_code == 422 and answer.json()["errors"][0]["pointer"] == "/dry_run"
+    assert (await house.sizes())["tasks"] == 0
+
+
+async def test_a_list_is_newest_first_and_pages_without_gap_or_repeat(client: httpx.AsyncClient) -> None:
+    made = [str((await create(client))["id"]) for _ in range(5)]
+    seen: list[str] = []
+    after: dict[str, str] = {}
+    for more in (True, True, False):
+        answer = (await client.get("/v1/tasks", params={"limit": "2", **after})).json()
+        assert answer["object"] == "list" and answer["has_more"] is more
+        seen += [task["id"] for task in answer["data"]]
+        after = {"after": answer["next"]} if answer["next"] else {}
+    assert seen == made[::-1]
+
+
+async def test_a_list_is_filtered_by_status_account_reference_metadata_and_time(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    first = await create(client, reference="a", metadata={"k": "1", 'odd"key': "x"})
+    house.clock.advance(10)
+    second = await create(client, reference="b", metadata={"k": "1", "l": "2"})
+    third = (await client.post("/v1/tasks", json=ulazai(metadata={"k": "2"}))).json()
+    await house.bought(str(second["id"]))
+
+    async def found(**filters: object) -> list[str]:
+        params = {name: str(value) for name, value in filters.items()}
+        answer = await client.get("/v1/tasks", params=params)
+        assert answer.status_code == 200, answer.text
+        return [task["id"] for task in answer.json()["data"]]
+
+    assert await found(status="processing") == [second["id"]]
+    assert await found(provider="ulazai") == [third["id"]]
+    assert await found(account="cloudsway") == [second["id"], first["id"]]
+    assert await found(reference="a") == [first["id"]]
+    assert await found(**{"metadata.k": "1"}) == [second["id"], first["id"]]
+    assert await found(**{"metadata.k": "1", "metadata.l": "2"}) == [second["id"]]
+    assert await found(**{'metadata.odd"key': "x"}) == [first["id"]]
+    assert await found(created_after=second["created_at"]) == [third["id"]]
+    assert await found(created_before=second["created_at"]) == [first["id"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("limit=0", "/limit"),
+        ("limit=201", "/limit"),
+        ("limit=x", "/limit"),
+        ("after=bm9wZQ", "/after"),
+        ("after=%00", "/after"),
+        ("status=done", "/status"),
+        ("state=queued", "/state"),
+        ("created_after=yesterday", "/created_after"),
+        ("limit=1&limit=2", "/limit"),
+        ("reference=%ff", ""),
+        ("metadata.=x", "/metadata."),
+        ("&".join(f"metadata.k{n}=1" for n in range(100)), ""),
+    ],
+)
+async def test_a_bad_parameter_is_refused_by_name(client: httpx.AsyncClient, query: str, place: str) -> None:
+    answer = await client.get(f"/v1/tasks?{query}")
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == [place]
+
+
+async def test_a_task_shows_its_evidence_and_what_comes_next(client: httpx.AsyncClient, house: House) -> None:
+    task = await create(client)
+    await house.bought(str(task["id"]), "901930004609634393")
+    answer = await client.get(f"/v1/tasks/{task['id']}")
+    shown = answer.json()
+    assert shown["status"] == "processing" and shown["provider_task_id"] == "901930004609634393"
+    [evidence] = shown["evidence"]
+    assert (evidence["status"], evidence["provider_task_id"]) == ("accepted", "901930004609634393")
+    assert shown["next"]["action"] == "poll" and shown["next"]["at"].endswith("Z")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+async def test_an_unchanged_task_answers_304_to_its_etag(client: httpx.AsyncClient, house: House) -> None:
+    task = await create(client)
+    path = f"/v1/tasks/{task['id']}"
+    tag = (await client.get(path)).headers["etag"]
+    unchanged = await client.get(path, headers={"if-none-match": f'"other", W/{tag}'})
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", tag)
+    await house.bought(str(task["id"]))
+    changed = await client.get(path, headers={"if-none-match": tag})
+    assert changed.status_code == 200 and changed.headers["etag"] != tag
+
+
+async def test_waiting_ends_with_the_task(client: httpx.AsyncClient, house: House) -> None:
+    task = await create(client)
+    waiting = asyncio.create_task(client.get(f"/v1/tasks/{task['id']}?wait=30"))
+    while not house.context.watch.waiting:
+        await asyncio.sleep(0)
+    await house.succeeded(str(task["id"]))
+    answer = await asyncio.wait_for(waiting, 5)
+    assert answer.json()["status"] == "succeeded"
+    assert house.context.watch.waiting == 0
+
+
+async def test_waiting_beside_an_etag_ends_with_any_change(client: httpx.AsyncClient, house: House) -> None:
+    task = await create(client)
+    path = f"/v1/tasks/{task['id']}"
+    tag = (await client.get(path)).headers["etag"]
+    waiting = asyncio.create_task(client.get(f"{path}?wait=30", headers={"if-none-match": tag}))
+    while not house.context.watch.waiting:
+        await asyncio.sleep(0)
+    await house.submitting(str(task["id"]))
+    answer = await asyncio.wait_for(waiting, 5)
+    assert (answer.status_code, answer.json()["status"]) == (200, "submitting")
+
+
+async def test_waiting_is_over_when_the_process_is_about_to_stop(client: httpx.AsyncClient, house: House) -> None:
+    task = await create(client)
+    waiting = asyncio.create_task(client.get(f"/v1/tasks/{task['id']}?wait=60"))
+    while not house.context.watch.waiting:
+        await asyncio.sleep(0)
+    house.context.watch.close()
+    assert (await asyncio.wait_for(waiting, 5)).json()["status"] == "queued"
+
+
+async def test_a_wait_beyond_a_minute_is_refused(client: httpx.AsyncClient) -> None:
+    task = await create(client)
+    assert (await client.get(f"/v1/tasks/{task['id']}?wait=61")).status_code == 422
+
+
+async def test_preferring_to_wait_gives_the_end_with_200(client: httpx.AsyncClient, house: House) -> None:
+    asking = asyncio.create_task(client.post("/v1/tasks", json=order(), headers={"prefer": "respond-async, wait=20"}))
+    while not house.context.watch.waiting:
+        await asyncio.sleep(0)
+    [task] = (await client.get("/v1/tasks")).json()["data"]
+    await house.succeeded(task["id"])
+    answer = await asyncio.wait_for(asking, 5)
+    assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+    assert answer.headers["preference-applied"] == "wait=20"
+    assert answer.json()["output_url"].startswith(f"{BASE}/o/")
+
+
+async def test_preferring_to_wait_in_vain_gives_202_and_when_to_come_back(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    asking = asyncio.create_task(client.post("/v1/tasks", json=order(), headers={"prefer": "wait=60"}))
+    while not house.context.watch.waiting:
+        await asyncio.sleep(0)
+    house.context.watch.close()  # as at the end of the minute
+    answer = await asyncio.wait_for(asking, 5)
+    assert answer.status_code == 202 and int(answer.headers["retry-after"]) >= 1
+    assert "preference-applied" not in answer.headers
+
+
+async def test_the_timeline_tells_everything_in_order_and_what_comes_next(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    task = await create(client)
+    await house.bought(str(task["id"]))
+    await house.saw(str(task["id"]), Claim.RUNNING, provider_status="processing")
+    told = (await client.get(f"/v1/tasks/{task['id']}/timeline")).json()
+    assert [entry["kind"] for entry in told["data"]] == ["created", "intent", "bound", "running"]
+    assert told["data"][2]["message"] == "cloudsway has it as job job-1."
+    assert [entry["at"] for entry in told["data"]] == sorted(entry["at"] for entry in told["data"])
+    assert told["next"]["action"] == "poll" and told["status"] == "processing"
+
+
+async def test_a_queued_task_is_canceled_and_its_event_told(client: httpx.AsyncClient, house: House) -> None:
+    task = await create(client)
+    answer = await client.post(f"/v1/tasks/{task['id']}/cancel")
+    assert (answer.status_code, answer.json()["status"], answer.json()["charge"]) == (200, "canceled", "none")
+    [event] = (await client.get("/v1/events")).json()["data"]
+    assert event["type"] == "task.canceled"
+
+
+async def test_a_task_that_was_bought_or_ended_cannot_be_canceled(client: httpx.AsyncClient, house: House) -> None:
+    task = await create(client)
+    await house.bought(str(task["id"]))
+    path = f"/v1/tasks/{task['id']}/cancel"
+    answer = await client.post(path)
+    assert (answer.status_code, answer.json()["code"]) == (409, "cannot_cancel")
+    assert answer.json()["detail"] == "cloudsway has this job and offers no cancel; it runs to its end and is charged."
+    assert answer.headers["x-should-retry"] == "false"
+    await house.saw(str(task["id"]), Claim.SUCCEEDED, source=Source.POLL)
+    assert (await client.post(path)).status_code == 409
+
+
+async def test_a_task_is_with_the_account_that_has_the_fewest_open_ones(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    second = account("cloudsway-2", "cloudsway", BASE)
+    context = replace(house.context, accounts={**house.context.accounts, "cloudsway-2": second})
+    async with house.client(create_app(context), house.key) as both:
+        chosen = [(await create(both))["account"] for _ in range(4)]
+        await both.post("/v1/tasks", json=order(account="cloudsway", provider=None))
+        await both.post("/v1/tasks", json=order(account="cloudsway", provider=None))
+        later = [(await create(both))["account"] for _ in range(2)]
+    assert chosen == ["cloudsway", "cloudsway-2"] * 2
+    assert later == ["cloudsway-2"] * 2
+
+
+async def test_another_projects_task_is_a_plain_404_and_stays_as_it_is(
+    client: httpx.AsyncClient, house: House, calling: Calling
+) -> None:
+    task = await create(client, reference="mine")
+    before = await house.sizes()
+    async with calling(house.keys["stranger"]) as stranger:
+        absent = f"task_{'0' * 26}"
+        for method, path in (("GET", ""), ("GET", "/timeline"), ("POST", "/cancel")):
+            foreign = await stranger.request(method, f"/v1/tasks/{task['id']}{path}")
+            missing = await stranger.request(method, f"/v1/tasks/{absent}{path}")
+            assert foreign.status_code == missing.status_code == 404
+            a, b = foreign.json(), missing.json()
+            assert {**a, "request_id": ""} == {**b, "request_id": ""}
+        assert (await stranger.get("/v1/tasks")).json()["data"] == []
+        assert (await stranger.post("/v1/tasks", json=order(reference="mine"))).status_code == 202
+    assert (await house.sizes())["events"] == before["events"]
+    assert (await client.get(f"/v1/tasks/{task['id']}")).json()["status"] == TaskStatus.QUEUED
+
+
+@pytest.mark.parametrize("id", ["nope", "task_%00", "evt_" + "0" * 26, "task_" + "0" * 500])
+async def test_what_cannot_be_an_id_is_not_there(client: httpx.AsyncClient, id: str) -> None:
+    assert (await client.get(f"/v1/tasks/{id}")).status_code == 404

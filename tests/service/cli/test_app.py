@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.core
+
+from service import __version__
+from service.cli.app import app
+from service.cli.demo.stage import ROOT
+from tests.service.cli.processes import run
+
+HEAVY = {"pydantic", "aiohttp", "httpx", "uvicorn", "starlette", "aiosqlite", "cryptography", "orjson", "storage"}
+BLOCKING = {"serve", "sandbox", "subscriber"}
+
+
+def leaves() -> Iterator[tuple[str, typer.core.TyperCommand]]:
+    root = typer.main.get_command(app)
+    assert isinstance(root, typer.core.TyperGroup)
+    for name, command in root.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from ((f"{name} {inner}", each) for inner, each in command.commands.items())
+        else:
+            yield name, command
+
+
+def test_help_loads_nothing_heavy() -> None:
+    look = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = ['taskrelay', '--help']\n"
+        "from service.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print('\\n'.join({m.split('.')[0] for m in sys.modules}))"
+    )
+    said = subprocess.run([sys.executable, "-P", "-c", look], capture_output=True, text=True, timeout=20, check=True)
+    assert "serve" in said.stdout
+    assert not HEAVY & set(said.stdout.splitlines())
+
+
+def test_every_command_speaks_json_and_says_what_it_does() -> None:
+    commands = dict(leaves())
+    assert len(commands) >= 15
+    assert [name for name, command in commands.items() if "json" not in {p.name for p in command.params}] == []
+    assert [name for name, command in commands.items() if not command.help] == []
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["tasks", "get"], ["serve", "--port", "99999"], ["submit", "x"]])
+def test_wrong_usage_is_exit_2_and_says_so_on_stderr(arguments: list[str], tmp_path: Path) -> None:
+    ended = run(*arguments, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Usage: taskrelay" in ended.stderr
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    ended = run("--version", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, f"taskrelay {__version__}\n")
+
+
+def test_an_error_is_a_document_where_documents_were_asked_for(tmp_path: Path) -> None:
+    ended = run("tasks", "list", "--url", "http://127.0.0.1:1", "--json", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert json.loads(ended.stderr)["exit"] == 3
+
+
+def test_a_key_is_never_shown_by_help(tmp_path: Path) -> None:
+    ended = run("tasks", "list", "--help", cwd=tmp_path, settings={"TASKRELAY_KEY": "trk_verysecret"})
+    assert ended.returncode == 0 and "TASKRELAY_KEY" in ended.stdout
+    assert "verysecret" not in ended.stdout + ended.stderr

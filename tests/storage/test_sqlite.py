@@ -1,0 +1,346 @@
+"""What only the embedded engine promises: grouped commits, one writer among foreign ones, and one serving process per file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from storage import projects, sqlite
+from storage.database import Connection, Unit
+from storage.errors import StorageError, Unavailable
+from storage.sqlite import SQLiteDatabase, on_thread
+from tests.storage.builders import project
+from tests.storage.children import child, heard, tell
+from tests.storage.conftest import Clock
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "t.db")
+
+
+@pytest.fixture
+async def lite(path: str, clock: Clock) -> AsyncIterator[SQLiteDatabase]:
+    database = await SQLiteDatabase.open(path, clock=clock)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def other(lite: SQLiteDatabase, clock: Clock) -> AsyncIterator[SQLiteDatabase]:
+    database = await SQLiteDatabase.open(lite.path, clock=clock)
+    yield database
+    await database.close()
+
+
+async def watch(database: SQLiteDatabase, see: Callable[[str], object]) -> None:
+    """Show every statement of the writer as it starts. Group commit is invisible from outside."""
+    await on_thread(database._writer, database._writer._conn.set_trace_callback, see)
+
+
+@contextmanager
+def foreign_writer(path: str) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as raw:
+        raw.execute("BEGIN IMMEDIATE")
+        yield raw
+
+
+def adding(number: int) -> Unit[int]:
+    async def unit(tx: Connection) -> int:
+        await projects.insert(tx, project(f"prj_{number:04}"))
+        return number
+
+    return unit
+
+
+async def numbers(database: SQLiteDatabase) -> list[int]:
+    return [int(found.id.removeprefix("prj_")) for found in await database.read(projects.every)]
+
+
+async def refusing(tx: Connection) -> None:
+    raise LookupError("mine")
+
+
+# Groups
+
+
+async def test_concurrent_writes_share_commits(lite: SQLiteDatabase, other: SQLiteDatabase) -> None:
+    seen: list[str] = []
+    await watch(lite, seen.append)
+    await watch(other, seen.append)
+    results = await asyncio.gather(*((lite, other)[n % 2].write(adding(n)) for n in range(600)))
+    assert results == list(range(600))
+    assert await numbers(lite) == list(range(600))
+    assert seen.count("COMMIT") <= 6
+
+
+async def test_a_lone_write_waits_for_nobody(lite: SQLiteDatabase) -> None:
+    seen: list[str] = []
+    await watch(lite, seen.append)
+    await lite.write(adding(1))
+    assert (seen[0], seen[-1], seen.count("COMMIT")) == ("BEGIN IMMEDIATE", "COMMIT", 1)
+
+
+async def test_a_group_has_a_largest_size(lite: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "GROUP", 10)
+    seen: list[str] = []
+    await watch(lite, seen.append)
+    await asyncio.gather(*(lite.write(adding(n)) for n in range(35)))
+    assert seen.count("COMMIT") == 4
+
+
+async def test_a_group_with_a_failing_unit_is_rolled_back_and_run_one_by_one(lite: SQLiteDatabase) -> None:
+    seen: list[str] = []
+    await watch(lite, seen.append)
+    units = [adding(1), refusing, adding(2), adding(3)]
+    outcomes = await asyncio.gather(*(lite.write(unit) for unit in units), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [int, LookupError, int, int]
+    ends = [text for text in seen if text in ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")]
+    assert ends[:2] == ["BEGIN IMMEDIATE", "ROLLBACK"]  # the group
+    assert ends[2::2] == ["BEGIN IMMEDIATE"] * 4
+    assert ends[3::2] == ["COMMIT", "ROLLBACK", "COMMIT", "COMMIT"]
+    assert await numbers(lite) == [1, 2, 3]
+
+
+async def test_a_unit_that_awaits_something_else_is_refused_and_rolled_back(lite: SQLiteDatabase) -> None:
+    async def dawdling(tx: Connection) -> None:
+        await projects.insert(tx, project("prj_0009"))
+        await asyncio.sleep(0)
+
+    outcomes = await asyncio.gather(*(lite.write(unit) for unit in (adding(1), dawdling)), return_exceptions=True)
+    assert outcomes[0] == 1
+    assert isinstance(outcomes[1], RuntimeError)
+    assert "awaited something other" in str(outcomes[1])
+    with pytest.raises(RuntimeError, match="awaited something other"):
+        await lite.read(dawdling_reader)
+    assert await numbers(lite) == [1]
+
+
+async def dawdling_reader(tx: Connection) -> None:
+    await asyncio.sleep(0)
+
+
+async def test_a_full_queue_refuses_and_empties(lite: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "WAITING", 3)
+    outcomes = await asyncio.gather(*(lite.write(adding(n)) for n in range(5)), return_exceptions=True)
+    assert outcomes[:3] == [0, 1, 2]
+    assert [type(outcome) for outcome in outcomes[3:]] == [Unavailable, Unavailable]
+    assert await lite.write(adding(3)) == 3
+
+
+async def test_a_dead_driver_is_an_error_and_never_a_result(lite: SQLiteDatabase) -> None:
+    await lite._writer.close()
+    with pytest.raises(ValueError, match="no active connection"):
+        await lite.write(adding(1))
+
+
+# Durability and isolation
+
+
+async def test_every_connection_is_in_wal_with_full_sync_and_foreign_keys(lite: SQLiteDatabase) -> None:
+    async def settings(tx: Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema")
+        return [(await tx.fetch(f"PRAGMA {name}"))[0][0] for name in names]
+
+    assert await lite.write(settings) == ["wal", 2, 1, 0]
+    assert await asyncio.gather(*(lite.read(settings) for _ in range(4))) == [["wal", 2, 1, 0]] * 4
+
+
+async def test_a_file_that_cannot_have_a_wal_is_refused(clock: Clock) -> None:
+    with pytest.raises(StorageError, match="needs WAL and FULL"):
+        await SQLiteDatabase.open(":memory:", clock=clock)
+
+
+async def test_a_reader_sees_one_snapshot_while_others_write(lite: SQLiteDatabase, other: SQLiteDatabase) -> None:
+    looked, written = threading.Event(), threading.Event()
+
+    async def twice(tx: Connection) -> tuple[int, int]:
+        first = len(await projects.every(tx))
+        looked.set()
+        assert written.wait(10)
+        return first, len(await projects.every(tx))
+
+    await lite.write(adding(1))
+    reading = asyncio.create_task(lite.read(twice))
+    await asyncio.to_thread(looked.wait, 10)
+    await lite.write(adding(2))
+    await other.write(adding(3))
+    written.set()
+    assert await reading == (1, 1)
+    assert await numbers(lite) == [1, 2, 3]
+
+
+async def test_readers_do_not_wait_for_a_writer(lite: SQLiteDatabase) -> None:
+    with foreign_writer(lite.path):
+        async with asyncio.timeout(4):  # the writer would be waited for 5 s
+            assert await numbers(lite) == []
+
+
+# Foreign writers
+
+
+async def test_a_foreign_writer_makes_all_waiting_units_unavailable_in_one_wait(
+    path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    lite = await SQLiteDatabase.open(path, clock=clock)
+    try:
+        seen: list[str] = []
+        await watch(lite, seen.append)
+        with foreign_writer(path):
+            outcomes = await asyncio.gather(*(lite.write(adding(n)) for n in range(20)), return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {Unavailable}
+        assert seen.count("BEGIN IMMEDIATE") == 1  # not one wait for each of them
+        assert await asyncio.gather(*(lite.write(adding(n)) for n in range(20))) == list(range(20))
+    finally:
+        await lite.close()
+
+
+async def test_a_foreign_writer_that_comes_between_is_waited_for_once(
+    path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    lite = await SQLiteDatabase.open(path, clock=clock)
+    seen: list[str] = []
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as foreign:
+
+        def step_in(text: str) -> None:
+            seen.append(text)
+            if seen.count("BEGIN IMMEDIATE") == 3 and not foreign.in_transaction:
+                foreign.execute("BEGIN IMMEDIATE")
+
+        try:
+            await watch(lite, step_in)
+            units = [adding(1), refusing, adding(2), adding(3)]
+            outcomes = await asyncio.gather(*(lite.write(unit) for unit in units), return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [int, Unavailable, Unavailable, Unavailable]
+            assert seen.count("BEGIN IMMEDIATE") == 3
+            foreign.execute("ROLLBACK")
+            assert await numbers(lite) == [1]
+        finally:
+            await lite.close()
+
+
+async def test_a_write_waits_for_a_foreign_writer_that_hurries(lite: SQLiteDatabase) -> None:
+    begun = threading.Event()
+    await watch(lite, lambda text: begun.set())
+    with foreign_writer(lite.path) as foreign:
+        writing = asyncio.create_task(lite.write(adding(1)))
+        await asyncio.to_thread(begun.wait, 10)
+        foreign.execute("ROLLBACK")
+        assert await writing == 1
+
+
+# One serving process
+
+
+HOLD = """
+database = await open_database(f"sqlite:///{sys.argv[1]}", clock=lambda: 1)
+database.claim_serving()
+say("claimed")
+hear()
+"""
+
+
+async def test_a_second_serving_process_is_refused_by_name_of_the_first(lite: SQLiteDatabase) -> None:
+    with child(HOLD, lite.path) as holder:
+        assert await asyncio.to_thread(heard, holder) == "claimed"
+        with pytest.raises(StorageError, match=rf"served by process {holder.pid}\b"):
+            lite.claim_serving()
+        await lite.write(adding(1))  # short commands only write
+        holder.kill()
+        holder.wait()
+        lite.claim_serving()
+
+
+async def test_the_first_serving_process_refuses_a_second(lite: SQLiteDatabase) -> None:
+    lite.claim_serving()
+    attempt = HOLD.replace("database.claim_serving()", "try: database.claim_serving()\nexcept Exception as error: say(error)")
+    attempt += "\nawait database.close()"
+    with child(attempt, lite.path) as second:
+        tell(second, "")
+        assert f"{lite.path} is served by process" in await asyncio.to_thread(heard, second)
+
+
+async def test_one_process_serves_a_file_once(lite: SQLiteDatabase, other: SQLiteDatabase) -> None:
+    lite.claim_serving()
+    with pytest.raises(StorageError, match="is served by process"):
+        other.claim_serving()
+    await lite.close()
+    other.claim_serving()
+
+
+async def test_another_name_of_the_file_is_the_same_file(lite: SQLiteDatabase, tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "alias.db").symlink_to(lite.path)
+    alias = await SQLiteDatabase.open(str(tmp_path / "alias.db"), clock=clock)
+    try:
+        lite.claim_serving()
+        with pytest.raises(StorageError, match="is served by process"):
+            alias.claim_serving()
+    finally:
+        await alias.close()
+
+
+# Files that are not right
+
+
+async def test_a_missing_folder_is_named(tmp_path: Path, clock: Clock) -> None:
+    with pytest.raises(StorageError, match="the folder does not exist"):
+        await SQLiteDatabase.open(str(tmp_path / "nowhere" / "t.db"), clock=clock)
+
+
+async def test_a_folder_is_no_database(tmp_path: Path, clock: Clock) -> None:
+    with pytest.raises(StorageError, match="unable to open"):
+        await SQLiteDatabase.open(str(tmp_path), clock=clock)
+
+
+async def test_a_file_of_something_else_is_refused_and_left_alone(path: str, clock: Clock) -> None:
+    before = threading.active_count()
+    Path(path).write_bytes(b"not a database" * 100)
+    with pytest.raises(StorageError, match="is not an SQLite database"):
+        await SQLiteDatabase.open(path, clock=clock)
+    assert Path(path).read_bytes() == b"not a database" * 100
+    assert threading.active_count() == before  # a thread left behind would keep the process from ending
+
+
+async def test_an_old_sqlite_is_refused(path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
+    with pytest.raises(StorageError, match=r"3\.37 or newer"):
+        await SQLiteDatabase.open(path, clock=clock)
+
+
+BROKEN = """
+database = await open_database(f"sqlite:///{sys.argv[1]}", clock=lambda: 1)
+async def look(tx): return await tx.fetch("SELECT secret FROM projects")
+await getattr(database, sys.argv[2])(look)
+say("went on")
+"""
+
+
+@pytest.mark.parametrize("door", ["write", "read"])
+async def test_a_broken_file_stops_the_process_before_it_believes_anything(path: str, clock: Clock, door: str) -> None:
+    lite = await SQLiteDatabase.open(path, clock=clock)
+    await lite.write(adding(1))
+    page, size = await lite.read(place_of_projects)
+    await lite.close()
+    with open(path, "r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    with child(BROKEN, path, door) as running:
+        said, complained = await asyncio.to_thread(running.communicate, timeout=30)
+    assert (running.returncode, said) == (74, "")
+    assert "the database file failed" in complained
+
+
+async def place_of_projects(tx: Connection) -> tuple[int, int]:
+    [(page,)] = await tx.fetch("SELECT rootpage FROM sqlite_master WHERE name = 'projects'")
+    [(size,)] = await tx.fetch("PRAGMA page_size")
+    assert isinstance(page, int)
+    assert isinstance(size, int)
+    return page, size
