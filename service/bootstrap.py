@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from service import __version__
 from service.api.app import create_app
 from service.api.context import Context
 from service.core import ids
-from service.core.keys import Keyring
+from service.core.keys import Keyring, key_id_of
 from service.core.tokens import Tokens
 from service.net.client import Channel, ProviderClient
 from service.net.dial import boottime
@@ -112,6 +113,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         failpoints.arm(settings.failpoint)
         if database.claim_serving():
             await database.write(lane_rows.void_leases)  # whoever held them is dead: this process alone serves
+        await _refuse_lost_keys(database, keyring)
         installation = await database.read(projects.installation)
         tokens = Tokens(keyring, installation)
         policy = policy_of(settings)
@@ -131,6 +133,16 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             await sender.aclose()
             for resolver in resolvers:
                 resolver.close()
+
+
+async def _refuse_lost_keys(database: Database, keyring: Keyring) -> None:
+    """Without the key that sealed them, secrets cannot be opened, and every delivery would fail one by one."""
+    used = {key for sealed in await database.read(projects.sealed) if (key := key_id_of(sealed)) is not None}
+    if lost := sorted(used - set(keyring.key_ids)):
+        raise StartError(
+            f"secrets in the database are sealed with key {', '.join(lost)}, which is not among TASKRELAY_SECRET_KEYS"
+            f" ({', '.join(keyring.key_ids)}). Put it back: at the end of the list, or as taskrelay.secret beside the database"
+        )
 
 
 def _wire(
@@ -263,7 +275,7 @@ def public_url_of(settings: Settings) -> str:
 
 
 def _host_of(url: str | None) -> str | None:
-    return url.split("://", 1)[1].split("/", 1)[0].rsplit(":", 1)[0] if url else None
+    return urlsplit(url).hostname if url else None
 
 
 def keyring_of(settings: Settings) -> Keyring:

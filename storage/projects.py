@@ -21,6 +21,12 @@ GET = "SELECT id, name, secret, created_at FROM projects WHERE id = :id"
 
 ALL = "SELECT id, name, secret, created_at FROM projects ORDER BY id"
 
+SEALED = """
+    SELECT min(secret) FROM projects GROUP BY substr(secret, 1, 11)
+    UNION
+    SELECT min(secret) FROM endpoints WHERE secret IS NOT NULL GROUP BY substr(secret, 1, 11)
+"""
+
 INSERT_KEY = """
     INSERT INTO api_keys (id, project_id, name, digest, scopes, created_at)
     VALUES (:id, :project_id, :name, :digest, :scopes, :created_at)
@@ -68,6 +74,11 @@ async def every(tx: Connection) -> list[Project]:
     return [_project(row) for row in await tx.fetch(ALL)]
 
 
+async def sealed(tx: Connection) -> list[str]:
+    """One sealed secret per key that sealed any: its first 11 characters name the key."""
+    return [str(found) for (found,) in await tx.fetch(SEALED)]
+
+
 async def insert_key(tx: Connection, key: ApiKey) -> None:
     await tx.fetch(
         INSERT_KEY,
@@ -93,7 +104,7 @@ async def key_by_digest(tx: Connection, digest: bytes) -> ApiKey | None:
         project_id=row[1],
         name=row[2],
         digest=row[3],
-        scopes=frozenset(row[4].split(",")),
+        scopes=frozenset(scope for scope in row[4].split(",") if scope),
         created_at=row[5],
         last_used_at=row[6],
         revoked_at=row[7],

@@ -11,7 +11,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dataclasses import replace as evolve
+    import dataclasses
+
+    evolve = dataclasses.replace
 else:
 
     def evolve(task, **changes):

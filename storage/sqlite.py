@@ -89,6 +89,7 @@ class SQLiteDatabase:
             self._idle_readers.put_nowait(reader)
         self._queue: deque[tuple[Unit[Any], asyncio.Future[Any]]] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self._reads: set[asyncio.Future[None]] = set()
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
         self._lock: int | None = None
@@ -110,7 +111,7 @@ class SQLiteDatabase:
                 await on_thread(reader, reader._conn.execute, "PRAGMA query_only = ON")
         except BaseException as error:
             for connection in opened:
-                await connection.close()
+                await _disconnect(connection)
             if isinstance(error, sqlite3.Error):
                 raise _translated(error, path) from error
             raise
@@ -131,6 +132,15 @@ class SQLiteDatabase:
     async def read(self, unit: Unit[T], /) -> T:
         if self._closed:
             raise Unavailable("the database is closed")
+        ended = asyncio.get_running_loop().create_future()
+        self._reads.add(ended)
+        try:
+            return await self._on_idle_reader(unit)
+        finally:
+            self._reads.discard(ended)
+            ended.set_result(None)
+
+    async def _on_idle_reader(self, unit: Unit[T]) -> T:
         reader = await self._idle_readers.get()
         work = asyncio.ensure_future(on_thread(reader, _read, reader._conn, unit))
         work.add_done_callback(lambda _: self._idle_readers.put_nowait(reader))
@@ -150,10 +160,13 @@ class SQLiteDatabase:
     async def _finish(self) -> None:
         if self._runner is not None:
             await self._runner
+        # A read that waits for its turn first: asyncio's queue is not fair, it would lose its reader to the next line and wait for ever.
+        while self._reads:
+            await asyncio.wait(self._reads)
         for _ in self._readers:
             await self._idle_readers.get()  # a reader in use comes back first
         for connection in (*self._readers, self._writer):
-            await connection.close()
+            await _disconnect(connection)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -209,10 +222,17 @@ async def on_thread(connection: aiosqlite.Connection, work: Callable[..., T], *a
 
 
 async def _connect(path: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=512, timeout=BUSY_SECONDS)
+    connection = aiosqlite.connect(path, isolation_level=None, cached_statements=512, timeout=BUSY_SECONDS)
     opened.append(connection)
+    await connection
     await on_thread(connection, _configure, connection._conn, path)
     return connection
+
+
+async def _disconnect(connection: aiosqlite.Connection) -> None:
+    """Also ends the thread: one that has not quite ended speaks to a loop that may be closed, and prints a traceback."""
+    await connection.close()
+    connection._thread.join()
 
 
 def _configure(raw: sqlite3.Connection, path: str) -> None:

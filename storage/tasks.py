@@ -113,7 +113,15 @@ READ = select(
 """,
 )
 
-ADRIFT = select(COLUMNS, "FROM tasks t WHERE t.account = :account AND t.status = 'submitting' ORDER BY t.id")
+# Names all statuses of `tasks_open` too: SQLite uses a partial index only for a query that repeats its condition.
+ADRIFT = select(
+    COLUMNS,
+    """
+      FROM tasks t
+     WHERE t.account = :account AND t.status = 'submitting' AND t.status IN ('submitting', 'unconfirmed', 'processing')
+     ORDER BY t.id
+""",
+)
 
 OPEN_AT_PROVIDER = """
     SELECT count(*) FROM tasks WHERE account = :account AND status IN ('submitting', 'unconfirmed', 'processing')

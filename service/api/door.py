@@ -18,6 +18,7 @@ from service.api.problems import CODES
 from service.pipeline.callback import CallbackDesk, take, take_unread
 from service.pipeline.record import Recorded
 from service.providers.base import Provider
+from service.telemetry import failpoints
 from storage.errors import StorageError
 
 log = logging.getLogger("taskrelay.callback")
@@ -116,6 +117,7 @@ class Door:
         if len(body) > self._most:
             return await self._refuse_size(provider, submission_id, f"more than {self._most}")
         recorded: Recorded = await take(provider, submission_id, headers, body, self._desk)
+        failpoints.reach("after_push")
         return self._orphan if recorded.task is None else self._kept
 
     async def _refuse_size(self, provider: Provider, submission_id: str, size: str) -> Said:

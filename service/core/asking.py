@@ -27,7 +27,7 @@ from service.core.patience import (
 )
 from service.core.step import Draft, Note, Rules, Step, ignored, move, said
 from service.core.times import SECOND
-from storage.records import Charge, Failure, FailureCode, Streak, Task, TaskStatus
+from storage.records import Charge, Failure, FailureCode, Streak, Task, TaskStatus, evolve
 
 ABSENT_QUERIES: Final = 3  # "no such job" about a bound id …
 ABSENT_SECONDS: Final = 600  # … over at least
@@ -44,7 +44,7 @@ def unknown(task: Task, seen: Observation, rules: Rules) -> Step:
     why = f"the provider answers in words we do not know: {word}"
     if task.status is not TaskStatus.PROCESSING:
         return undecided(task, task, seen, rules, why)
-    answered = replace(calm(task), provider_status=word)
+    answered = evolve(calm(task), provider_status=word)
     return undecided(task, answered, seen, rules, why, None if word == task.provider_status else note)
 
 
@@ -61,7 +61,7 @@ def absent(task: Task, seen: Observation, rules: Rules) -> Step:
     at = next_look_up(counted, rules) if unconfirmed else next_query(counted, rules)
     at = rules.now if may_resend(counted, rules) else min(at, task.deadline_at)
     note = said("not_found", seen.reading) if unconfirmed or counted.streak_count == 1 else None
-    return move(task, replace(counted, due_at=at), rules, note)
+    return move(task, evolve(counted, due_at=at), rules, note)
 
 
 def undecided(task: Task, answered: Task, seen: Observation, rules: Rules, why: str, note: Note | None = None) -> Step:
@@ -70,7 +70,7 @@ def undecided(task: Task, answered: Task, seen: Observation, rules: Rules, why: 
         return keep_watching(task, seen, rules)
     if asked_past_deadline(task, seen):
         return expire(answered, rules, why)
-    return move(task, replace(answered, due_at=next_query(answered, rules)), rules, note)
+    return move(task, evolve(answered, due_at=next_query(answered, rules)), rules, note)
 
 
 def unanswered(task: Task, seen: Observation, rules: Rules, note: Note) -> Step:
@@ -78,17 +78,17 @@ def unanswered(task: Task, seen: Observation, rules: Rules, note: Note) -> Step:
     if not asks(task, seen):
         return keep_watching(task, seen, rules)
     if not asked_past_deadline(task, seen):
-        return move(task, replace(task, due_at=next_query(task, rules)), rules, note)
+        return move(task, evolve(task, due_at=next_query(task, rules)), rules, note)
     # The queries that follow a success word without an output may fail as well; one count bounds both.
     kind = Streak.NO_OUTPUT if task.streak is Streak.NO_OUTPUT else Streak.UNREACHABLE
     every = UNREACHABLE_EVERY_SECONDS * SECOND
     if task.streak is kind and task.streak_last_at is not None and rules.now < task.streak_last_at + every:
         # Pushes may make us ask more often; it is minutes that count, and only those in which we were up.
-        return move(task, replace(task, due_at=task.streak_last_at + every), rules, note)
+        return move(task, evolve(task, due_at=task.streak_last_at + every), rules, note)
     counted = streak(task, kind, rules.now)
     if counted.streak_count > UNREACHABLE_QUERIES:
         return expire(task, rules, "the provider cannot be asked")
-    return move(task, replace(counted, due_at=rules.now + every), rules, note)
+    return move(task, evolve(counted, due_at=rules.now + every), rules, note)
 
 
 def overdue(task: Task, seen: Observation, rules: Rules) -> Step:
@@ -115,7 +115,7 @@ def _due_once_more(task: Task, rules: Rules) -> Step:
     if task.provider_task_id is None and not rules.look_up:
         return expire(task, rules, "the fate of the submission stayed unknown")
     if task.due_at is None or task.due_at > rules.now + 2 * UNREACHABLE_EVERY_SECONDS * SECOND:
-        return move(task, replace(task, due_at=rules.now), rules)
+        return move(task, evolve(task, due_at=rules.now), rules)
     return ignored(task)
 
 
@@ -132,4 +132,4 @@ def keep_watching(task: Task, seen: Observation, rules: Rules) -> Step:
     given_up = task.finished_at is not None and task.final_at is None and task.provider_task_id is not None
     if not given_up or seen.source not in QUERIES:
         return ignored(task)
-    return move(task, replace(task, due_at=slow_poll_at(task, rules)), rules)
+    return move(task, evolve(task, due_at=slow_poll_at(task, rules)), rules)

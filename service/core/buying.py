@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from service.core.ending import ended
@@ -14,7 +13,7 @@ from service.core.observation import Observation, Source
 from service.core.patience import calm, lasted, next_look_up, span, streak
 from service.core.step import Draft, Note, Rules, Step, conflict, ignored, move, said
 from service.core.times import SECOND
-from storage.records import Charge, Failure, FailureCode, Streak, Task, TaskStatus
+from storage.records import Charge, Failure, FailureCode, Streak, Task, TaskStatus, evolve
 
 LOOK_UPS_BEFORE_RESEND: Final = 3  # well-formed "nothing here" answers, the last one after the settle window
 CREDENTIALS_SECONDS: Final = 900  # how long tasks wait for an account whose key or balance is refused …
@@ -28,7 +27,7 @@ def intend(task: Task, seen: Observation, rules: Rules) -> Step:
     resend = may_resend(task, rules, acknowledged=seen.source is Source.OPERATOR)
     if seen.submission_deadline_at is None or not (task.status is TaskStatus.QUEUED or resend):
         return ignored(task)
-    changed = replace(
+    changed = evolve(
         task,
         status=TaskStatus.SUBMITTING,
         submissions=task.submissions + 1,
@@ -91,7 +90,7 @@ def deferred(task: Task, seen: Observation, rules: Rules) -> Step:
         return _refusal(task, waited, seen, rules, failure)
     seconds = CREDENTIALS_EVERY_SECONDS if reading.account_refused else min(2 ** min(waited.streak_count, 6), 60)
     wait = max(span(seconds * (1 + rules.jitter / 4)), span(reading.retry_after_seconds or 0.0))
-    changed = replace(waited, status=TaskStatus.QUEUED, due_at=min(rules.now + wait, task.deadline_at))
+    changed = evolve(waited, status=TaskStatus.QUEUED, due_at=min(rules.now + wait, task.deadline_at))
     return move(task, changed, rules, said("deferred", reading, again_in_seconds=round(wait / SECOND, 1)))
 
 
@@ -112,8 +111,8 @@ def ambiguous(task: Task, seen: Observation, rules: Rules) -> Step:
     """T6. Told once: a second submission in doubt leaves the task as unconfirmed as it was."""
     if task.status is not TaskStatus.SUBMITTING or _of_an_earlier_submission(task, seen):
         return ignored(task)
-    unsure = replace(calm(task), status=TaskStatus.UNCONFIRMED, charge=Charge.POSSIBLE)
-    changed = replace(unsure, due_at=min(next_look_up(unsure, rules), task.deadline_at))
+    unsure = evolve(calm(task), status=TaskStatus.UNCONFIRMED, charge=Charge.POSSIBLE)
+    changed = evolve(unsure, due_at=min(next_look_up(unsure, rules), task.deadline_at))
     draft = None if task.resends else Draft(type=EventType.TASK_UNCONFIRMED)
     return move(task, changed, rules, said("ambiguous", seen.reading), draft)
 

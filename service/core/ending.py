@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from service.core import money
 from service.core.observation import Reading
 from service.core.patience import calm, slow_poll_at
 from service.core.step import Rules
-from storage.records import Charge, Failure, Task, TaskStatus
+from storage.records import Charge, Failure, Task, TaskStatus, evolve
 
 
 def ended(
@@ -22,7 +20,7 @@ def ended(
     reading: Reading | None = None,
 ) -> Task:
     """The task at an end. One that is not final keeps its job under watch; one after such an end is late."""
-    end = replace(
+    end = evolve(
         calm(task),
         status=status,
         phase=None,
@@ -34,9 +32,9 @@ def ended(
         due_at=None,
     )
     if reading is not None:
-        end = replace(with_cost(end, reading), provider_status=reading.provider_status or task.provider_status)
+        end = evolve(with_cost(end, reading), provider_status=reading.provider_status or task.provider_status)
     watched = not final and task.provider_task_id is not None
-    return replace(end, due_at=slow_poll_at(end, rules)) if watched else end
+    return evolve(end, due_at=slow_poll_at(end, rules)) if watched else end
 
 
 def charge_of(task: Task, reading: Reading | None, otherwise: Charge) -> Charge:
@@ -53,10 +51,10 @@ def paid(task: Task, reading: Reading) -> Task:
     """An open task with what the message says it cost. Zero is no amount yet."""
     if reading.charged is None or charge_of(task, reading, Charge.NONE) is not Charge.CONFIRMED:
         return task
-    return replace(with_cost(task, reading), charge=Charge.CONFIRMED)
+    return evolve(with_cost(task, reading), charge=Charge.CONFIRMED)
 
 
 def with_cost(task: Task, reading: Reading) -> Task:
     if reading.charged is None:
         return task
-    return replace(task, cost_charged=reading.charged, cost_unit=reading.cost_unit or task.cost_unit)
+    return evolve(task, cost_charged=reading.charged, cost_unit=reading.cost_unit or task.cost_unit)

@@ -63,7 +63,7 @@ def event_id(key: bytes, task_id: str, type: str, discriminator: str) -> str:
     of keys that sign, or the same fact would be renamed.
     """
     fact = f"{task_id}\0{type}\0{discriminator}".encode()
-    return ids.from_digest(ids.EVENT, hmac.digest(key, fact, "sha256")[:16])
+    return ids.beside(ids.EVENT, task_id, hmac.digest(key, fact, "sha256")[:10])
 
 
 def task_view(task: Task, *, public_url: str, output_url: str | None) -> dict[str, object]:

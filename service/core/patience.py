@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from service.core import schedule
 from service.core.observation import Claim, Observation, Source
 from service.core.step import Rules
 from service.core.times import DAY, SECOND
-from storage.records import Streak, Task, TaskStatus
+from storage.records import Streak, Task, TaskStatus, evolve
 
 SLOW_POLL_SECONDS: Final = 3_600  # after we gave up on a bound task …
 SLOW_POLL_FOR_SECONDS: Final = 7 * 86_400  # … for this long
@@ -65,9 +64,9 @@ def asked_again(task: Task, seen: Observation, rules: Rules) -> Task:
         counted = streak(task, Streak.LAG, rules.now)
         at = schedule.lag_poll_at(counted.streak_count - 1, rules.now)
         if at is not None:
-            return replace(counted, due_at=min(at, task.deadline_at))
+            return evolve(counted, due_at=min(at, task.deadline_at))
     task = calm(task)
-    return replace(task, due_at=next_query(task, rules))
+    return evolve(task, due_at=next_query(task, rules))
 
 
 def slow_poll_at(task: Task, rules: Rules) -> int | None:
@@ -84,7 +83,7 @@ def span(seconds: float) -> int:
 def streak(task: Task, kind: Streak, at: int) -> Task:
     """Count one more answer of the same inconclusive kind."""
     again = task.streak is kind
-    return replace(
+    return evolve(
         task,
         streak=kind,
         streak_count=task.streak_count + 1 if again else 1,
@@ -102,4 +101,4 @@ def lasted(task: Task, count: int, seconds: int, rules: Rules) -> bool:
 def calm(task: Task) -> Task:
     if task.streak is None:
         return task
-    return replace(task, streak=None, streak_count=0, streak_since=None, streak_last_at=None)
+    return evolve(task, streak=None, streak_count=0, streak_since=None, streak_last_at=None)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from service.core.events import EventType
 from service.core.observation import Reading
-from storage.records import Task
+from storage.records import Task, evolve
 
 
 class Outcome(StrEnum):
@@ -70,7 +70,7 @@ def move(task: Task, changed: Task, rules: Rules, note: Note | None = None, draf
     if note is None and draft is None and changed == task:
         return ignored(task)
     news = draft is not None or _shown(task) != _shown(changed)
-    after = replace(
+    after = evolve(
         changed,
         version=task.version + 1,
         sequence=task.sequence + (draft is not None),
@@ -89,7 +89,7 @@ def conflict(task: Task, kind: str, about: str, why: str) -> Step:
 
     `kind` and `about` name the fact: however often it is heard, its event has one id.
     """
-    after = replace(task, version=task.version + 1, sequence=task.sequence + 1)
+    after = evolve(task, version=task.version + 1, sequence=task.sequence + 1)
     note = Note(kind="conflict", detail={"conflict": kind, "why": why})
     draft = Draft(type=EventType.TASK_CONFLICT, discriminator=f"{kind}:{about}", task=after)
     return Step(task=after, outcome=Outcome.CONFLICT, notes=(note,), drafts=(draft,))
@@ -103,7 +103,7 @@ def both(first: Step, second: Step) -> Step:
         return first
     version = first.task.version
     return Step(
-        task=replace(second.task, version=version),
+        task=evolve(second.task, version=version),
         outcome=next(one for one in _WEIGHT if one in (first.outcome, second.outcome)),
         notes=first.notes + second.notes,
         drafts=first.drafts + tuple(_at_version(draft, version) for draft in second.drafts),
@@ -126,7 +126,7 @@ _WEIGHT = (Outcome.CONFLICT, Outcome.CHANGED, Outcome.SCHEDULED)
 
 
 def _at_version(draft: Draft, version: int) -> Draft:
-    return replace(draft, task=replace(draft.task, version=version)) if draft.task is not None else draft
+    return replace(draft, task=evolve(draft.task, version=version)) if draft.task is not None else draft
 
 
 def _shown(task: Task) -> tuple[object, ...]:

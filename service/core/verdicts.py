@@ -5,7 +5,6 @@ What contradicts is never resolved by guessing: the task keeps what it knows, th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from service.core.asking import expire, keep_watching, unanswered, undecided
@@ -27,7 +26,7 @@ from service.core.patience import (
 )
 from service.core.step import Draft, Note, Rules, Step, both, conflict, ignored, move, said
 from service.core.times import SECOND
-from storage.records import OPEN_STATUSES, Charge, Failure, FailureCode, Streak, Task, TaskStatus
+from storage.records import OPEN_STATUSES, Charge, Failure, FailureCode, Streak, Task, TaskStatus, evolve
 
 LATE_VERDICT_SECONDS: Final = 30 * 86_400  # how long a verdict may still arrive after an end that is not final
 NO_OUTPUT_QUERIES: Final = 10  # after a success word without a URL: further queries …
@@ -71,14 +70,14 @@ def _bind(task: Task, seen: Observation, rules: Rules) -> Step:
     if seen.source in (Source.LOOK_UP, Source.CALLBACK) and reading.external_id not in (None, task.id):
         told = conflict(task, "mismatch", reading.provider_task_id, "the job it names carries another task's id")
         return both(told, undecided(told.task, told.task, seen, rules, "no job with our id was found"))
-    bound = replace(calm(task), provider_task_id=reading.provider_task_id, submitted_at=task.submitted_at or rules.now)
+    bound = evolve(calm(task), provider_task_id=reading.provider_task_id, submitted_at=task.submitted_at or rules.now)
     note = Note(kind="bound", detail={"provider_task_id": reading.provider_task_id, "was": task.status.value})
     if task.status not in OPEN_STATUSES:
-        return move(task, replace(bound, due_at=slow_poll_at(bound, rules)), rules, note)
+        return move(task, evolve(bound, due_at=slow_poll_at(bound, rules)), rules, note)
     bound = paid(
-        replace(bound, status=TaskStatus.PROCESSING, phase="queued_at_provider", charge=Charge.ESTIMATED), reading
+        evolve(bound, status=TaskStatus.PROCESSING, phase="queued_at_provider", charge=Charge.ESTIMATED), reading
     )
-    bound = replace(bound, due_at=next_query(bound, rules))
+    bound = evolve(bound, due_at=next_query(bound, rules))
     return move(task, bound, rules, note, Draft(type=EventType.TASK_SUBMITTED))
 
 
@@ -106,7 +105,7 @@ def _running(task: Task, seen: Observation, rules: Rules) -> Step:
     changed = paid(task, reading)
     started = seen.claim is Claim.RUNNING and task.phase != "running"
     if seen.claim is Claim.RUNNING or task.phase != "running":
-        changed = replace(
+        changed = evolve(
             changed,
             phase="running" if started else task.phase,
             provider_status=reading.provider_status or task.provider_status,
@@ -127,7 +126,7 @@ def _succeeded(task: Task, seen: Observation, rules: Rules) -> Step:
     reading = seen.reading
     charge = charge_of(task, reading, Charge.ESTIMATED)
     end = ended(task, TaskStatus.SUCCEEDED, rules, final=True, charge=charge, reading=reading)
-    changed = replace(end, outputs=reading.outputs, progress=100)
+    changed = evolve(end, outputs=reading.outputs, progress=100)
     return move(task, changed, rules, said("succeeded", reading), Draft(type=EventType.TASK_SUCCEEDED, hard=True))
 
 
@@ -157,11 +156,11 @@ def _no_output(task: Task, seen: Observation, rules: Rules) -> Step:
         charge = charge_of(task, reading, Charge.POSSIBLE)
         end = ended(task, TaskStatus.FAILED, rules, final=False, failure=failure, charge=charge, reading=reading)
         return move(task, end, rules, said("no_output", reading), Draft(type=EventType.TASK_FAILED))
-    waited = replace(waited, provider_status=reading.provider_status or task.provider_status)
+    waited = evolve(waited, provider_status=reading.provider_status or task.provider_status)
     at = rules.now + span(NO_OUTPUT_SECONDS / NO_OUTPUT_QUERIES * (1 + rules.jitter / 10))
     due_at = at if rules.now >= task.deadline_at else min(at, task.deadline_at)
     note = said("no_output", reading) if waited.streak_count == 1 else None
-    return move(task, replace(waited, due_at=due_at), rules, note)
+    return move(task, evolve(waited, due_at=due_at), rules, note)
 
 
 def taken_by_another(task: Task, seen: Observation, rules: Rules) -> Step:
@@ -181,7 +180,7 @@ def _another_job(task: Task, seen: Observation, rules: Rules) -> Step:
     told = conflict(task, "mismatch", found, f"it speaks of {found}, this task is {task.provider_task_id}")
     if task.status is TaskStatus.PROCESSING and seen.source is Source.CALLBACK:
         due_at = rules.now if task.due_at is None else min(task.due_at, rules.now)
-        return both(told, move(told.task, replace(told.task, due_at=due_at), rules))
+        return both(told, move(told.task, evolve(told.task, due_at=due_at), rules))
     return both(told, undecided(told.task, told.task, seen, rules, "the provider speaks of another job"))
 
 

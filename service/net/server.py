@@ -23,6 +23,7 @@ def uvicorn_config(app: App, host: str, port: int, *, fd: int | None = None, **m
     """The configuration of a server for `app`. `port` 0 takes a free one; `fd`: a listening socket already open."""
     settings: dict[str, Any] = {
         "app": app,
+        "interface": "asgi3",
         "host": host,
         "port": port,
         "fd": fd,

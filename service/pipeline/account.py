@@ -18,6 +18,7 @@ from service.pipeline.record import Fresh
 from service.pipeline.submit import SubmitDesk, submit
 from storage import callbacks, lanes, tasks
 from storage.database import Connection, Database
+from storage.errors import StorageError
 from storage.records import Lane, Task, TaskStatus
 
 log = logging.getLogger("taskrelay.account")
@@ -66,6 +67,7 @@ class AccountLane:
         self._queries: set[asyncio.Task[None]] = set()
         self._asking: set[str] = set()
         self._asked_at: dict[str, int] = {}  # when a push last made us ask after a task
+        self._queried_at: dict[str, int] = {}  # when anything did
         self._next_at: int | None = self._clock()
         self._recovered = False
         self._wake = asyncio.Event()
@@ -115,7 +117,10 @@ class AccountLane:
         if not self._breaker.admit(now):
             self._next_at = self._breaker.next_probe_at
             return 0
+        buying = set(self._submits)
         found = await self._database.read(self._read_due)
+        # Purchases under way whose intent the database did not show yet take up room as well.
+        found.open_at_provider += sum(task.id in buying for task in found.queued)
         started = await self._verify(found)
         started += self._query_due(found)
         started += await self._resolve(found)
@@ -157,15 +162,15 @@ class AccountLane:
         """Answer doorbells: one query for all pushes of a task, at most every two seconds."""
         claims: dict[str, Claim] = {}
         heard: dict[str, int] = {}
-        for task_id, claim, _, seen_at in found.bells:
+        needed: set[str] = set()
+        for task_id, word, _, seen_at in found.bells:
+            claim = Claim(word)
             if task_id not in claims or claim in ENDS:
-                claims[task_id] = Claim(claim)
+                claims[task_id] = claim
             heard[task_id] = seen_at
-        needless = [
-            task_id
-            for task_id, claim in claims.items()
-            if task_id not in found.rung or not lifecycle.rings(found.rung[task_id], Reading(claim=claim))
-        ]
+            if task_id in found.rung and lifecycle.rings(found.rung[task_id], Reading(claim=claim)):
+                needed.add(task_id)
+        needless = [task_id for task_id in claims if task_id not in needed]
         if needless:
             answered = [(self.lane.key, task_id, heard[task_id]) for task_id in needless]
             await self._database.write(lambda tx: callbacks.answer(tx, answered, now=self._clock()))
@@ -187,7 +192,16 @@ class AccountLane:
         return started + self._ask_in_batches(bound, claims)
 
     def _query_due(self, found: Round) -> int:
-        return self._ask_in_batches([task for task in found.bound if task.provider_task_id is not None], {})
+        due = [task for task in found.bound if task.provider_task_id is not None and not self._just_asked(task)]
+        return self._ask_in_batches(due, {})
+
+    def _just_asked(self, task: Task) -> bool:
+        """A task that is still due although it was just asked after (its answer could not be stored) waits a moment."""
+        again_at = self._queried_at.get(task.id, 0) + int(ASK_AGAIN_SECONDS * SECOND)
+        if task.id in self._asking or again_at <= self._clock():
+            return False
+        self._later(again_at)
+        return True
 
     def _ask_in_batches(self, wanted: Sequence[Task], claims: dict[str, Claim]) -> int:
         waiting = [task for task in wanted if task.id not in self._asking]
@@ -212,11 +226,11 @@ class AccountLane:
                 continue
             if lifecycle.may_resend(task, self._rules()):
                 started += self._start_submit(task)
-            elif self._account.provider.traits.look_up and self._may_query():
-                self._start_query([task], self._look_up(task))
-                started += 1
             elif not self._account.provider.traits.look_up:
                 await self._overdue(task)
+            elif not self._just_asked(task) and self._may_query():
+                self._start_query([task], self._look_up(task))
+                started += 1
         return started
 
     async def _submit_due(self, found: Round) -> int:
@@ -278,6 +292,8 @@ class AccountLane:
     def _start_query(self, batch: Sequence[Task], work: Coroutine[Any, Any, None]) -> None:
         ids = {task.id for task in batch}
         self._asking |= ids
+        for task_id in ids:
+            _note(self._queried_at, task_id, self._clock())
         running = asyncio.create_task(work)
         self._queries.add(running)
         running.add_done_callback(lambda ended: self._query_ended(ended, ids))
@@ -300,6 +316,7 @@ class AccountLane:
             reading = await submit(task, self._account, self._submitting)
         except Exception:
             log.exception("submitting %s failed", task.id)
+            self._recovered = False  # should its intent be committed, nobody else would look after it
             return
         if reading is not None:
             await self._note_health(reading, bought=True)
@@ -341,19 +358,28 @@ class AccountLane:
             held_reason=self._held_reason,
         )
         if (lane.breaker, lane.held_until) != (self.lane.breaker, self.lane.held_until):
-            await self._database.write(lambda tx: lanes.save_health(tx, lane))
+            try:
+                await self._database.write(lambda tx: lanes.save_health(tx, lane))
+            except StorageError as error:
+                log.error("the health of %s was not stored: %s", self.lane.key, error)
+                return
             self.lane = replace(lane, until=self.lane.until)
 
     def _note_asked(self, task_id: str) -> None:
-        now = self._clock()
-        if len(self._asked_at) > 1000:
-            oldest = now - int(ASK_AGAIN_SECONDS * SECOND)
-            self._asked_at = {known: at for known, at in self._asked_at.items() if at > oldest}
-        self._asked_at[task_id] = now
+        _note(self._asked_at, task_id, self._clock())
 
     def _later(self, at: int) -> None:
         if self._next_at is None or at < self._next_at:
             self._next_at = at
+
+
+def _note(times: dict[str, int], task_id: str, now: int) -> None:
+    """Remember when a task was asked after; what is too old to matter is forgotten."""
+    if len(times) > 1000:
+        oldest = now - int(ASK_AGAIN_SECONDS * SECOND)
+        for known in [known for known, at in times.items() if at <= oldest]:
+            del times[known]
+    times[task_id] = now
 
 
 DUE_STATUSES = (TaskStatus.QUEUED, TaskStatus.UNCONFIRMED, TaskStatus.PROCESSING, *ENDED_SOFTLY)

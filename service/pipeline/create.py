@@ -14,6 +14,7 @@ from service.net.guard import Blocked, Policy, Target
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.record import LaneKey
 from service.providers.base import Prepared, Provider
+from service.telemetry import failpoints
 from storage import callbacks, endpoints, lanes, tasks
 from storage.database import Connection, Database
 from storage.errors import Duplicate
@@ -81,6 +82,7 @@ async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Tas
         return task
 
     task = await _write(desk.database, unit)
+    failpoints.reach("after_create")
     if task.id != task_id:
         raise ReferenceTaken(str(request.reference), task)
     desk.ring((LaneKind.ACCOUNT, task.account), now)

@@ -133,9 +133,7 @@ class Lanes:
             self._claiming -= 1
         if len(taken) < CLAIM_AT_ONCE:
             self._plan(
-                await self._database.read(
-                    lambda tx: lanes.next_claim(tx, owner=self._owner, accounts=self._accounts)
-                )
+                await self._database.read(lambda tx: lanes.next_claim(tx, owner=self._owner, accounts=self._accounts))
             )
         return len(taken)
 
@@ -161,6 +159,7 @@ class Lanes:
             except StorageError as error:
                 log.error("lanes cannot be claimed: %s", error)
                 await asyncio.sleep(1.0)
+                self._look_again()
             await self._pause()
 
     async def _pause(self) -> None:
@@ -199,7 +198,12 @@ class Lanes:
 
             async def unit(tx: Connection, kind: LaneKind = kind, key: str = key, epoch: int = epoch) -> None:
                 lane = await lanes.get(tx, kind, key)
-                if lane is not None and lane.epoch == epoch and lane.owner == self._owner and await lanes.hold(tx, lane):
+                if (
+                    lane is not None
+                    and lane.epoch == epoch
+                    and lane.owner == self._owner
+                    and await lanes.hold(tx, lane)
+                ):
                     await lanes.release(tx, lane, next_due_at=lane.next_due_at)
 
             await self._database.write(unit)

@@ -15,6 +15,7 @@ from service.pipeline.record import Fresh
 from service.telemetry import failpoints
 from storage import endpoints, lanes, outbox, projects
 from storage.database import Connection, Database
+from storage.errors import Missing
 from storage.outbox import Due, Settled
 from storage.records import Attempt, Endpoint, EndpointStatus, Lane
 
@@ -26,6 +27,8 @@ LOW_WATER = 64
 # Results are settled together: a commit for each would cost more than the request it records. What a crash may repeat is one batch.
 SETTLE_AT = 64
 SETTLE_WITHIN_SECONDS = 0.005
+ENDPOINT_FRESH_SECONDS = 2  # another replica may pause it, or change its URL or secret, and rings nobody here
+SET_ASIDE_SECONDS = 10  # an endpoint that may not be called for longer keeps nothing in memory
 START_SLACK_SECONDS = 5.0  # start nothing that cannot end this long before the lease
 
 
@@ -50,6 +53,7 @@ class EndpointLane:
         self.lost = False
         self._desk = desk
         self._endpoint: Endpoint | None = None
+        self._stale_at = 0
         self._keys: list[bytes] = []
         self._sealed: tuple[str, str] | None = None  # the secret the keys came from
         self._ready: deque[Due] = deque()
@@ -61,6 +65,7 @@ class EndpointLane:
         self._breaker = Breaker.load(lane.breaker)
         self._slow_until = lane.held_until or 0
         self._more = True  # the database may hold due rows that are not in memory
+        self._missed = False  # a delivery came that was not taken; a read under way may not have seen it
         self._next_due_at: int | None = None
         self._stopping = False
         self._wake = asyncio.Event()
@@ -76,8 +81,9 @@ class EndpointLane:
 
     def hand(self, fresh: Fresh) -> None:
         """Take a delivery straight from its commit, unless older ones wait in the database or memory is full."""
-        if self._more or self._endpoint is None or len(self._known) >= READ_AHEAD or fresh.due.id in self._known:
-            self._more = True
+        full = len(self._known) >= READ_AHEAD or fresh.due.id in self._known
+        if self._more or full or not self._sending() or self._desk.clock() >= self._stale_at:
+            self._more = self._missed = True
         else:
             self._known.add(fresh.due.id)
             self._ready.append(fresh.due)
@@ -122,9 +128,11 @@ class EndpointLane:
         done = len(self._results) if self._must_settle(now) else 0
         if self._next_due_at is not None and self._next_due_at <= now:
             self._more, self._next_due_at = True, None
-        refill = self._more and len(self._ready) < LOW_WATER and self._open_at() <= now
         if done:
             await self._settle()
+        if self._open_at() > now + SET_ASIDE_SECONDS * SECOND:
+            self._set_aside()
+        refill = self._more and len(self._ready) < LOW_WATER and self._open_at() <= now
         if refill:
             done += await self._read()
         return done + self._start_senders()
@@ -133,13 +141,23 @@ class EndpointLane:
         """Whether results have waited for company long enough, or none is to come."""
         return bool(self._results) and (len(self._results) >= SETTLE_AT or now >= self._settle_by or not self._senders)
 
+    def _sending(self) -> bool:
+        return self._endpoint is not None and self._endpoint.status is EndpointStatus.ACTIVE
+
+    def _set_aside(self) -> None:
+        """Forget what waits in memory; its rows stay due. A dead endpoint then costs neither memory nor a lane."""
+        if self._ready:
+            self._known -= {due.id for due in self._ready}
+            self._ready.clear()
+            self._more = True
+
     def _open_at(self) -> int:
         """The earliest instant at which the endpoint may be called."""
         return max(self._slow_until, self._breaker.next_probe_at or 0)
 
     def _cap(self) -> int:
         """How many attempts may be in flight; a probe goes alone."""
-        if self._endpoint is None:
+        if self._endpoint is None or not self._sending():
             return 0
         return 1 if self._breaker.open else self._endpoint.max_in_flight
 
@@ -154,18 +172,23 @@ class EndpointLane:
             secret = (endpoint.secret, "endpoint-secret") if endpoint.secret is not None else None
             if secret is None and (project := await projects.get(tx, endpoint.project_id)) is not None:
                 secret = (project.secret, "project-secret")
+            if secret is None:
+                raise Missing(f"endpoint {endpoint.id} has no secret to sign with: its project is gone")
             due = await outbox.due(tx, self.lane.key, now=now, batch=limit)
             return endpoint, secret, due, await outbox.next_due_after(tx, self.lane.key, now=now)
 
+        self._missed = False
         endpoint, secret, found, following = await self._desk.database.read(unit)
         if secret is not None and secret != self._sealed:
             self._keys, self._sealed = [signature.decode_secret(self._desk.unseal(*secret))], secret
-        self._endpoint = endpoint
+        self._endpoint, self._stale_at = endpoint, now + ENDPOINT_FRESH_SECONDS * SECOND
+        if not self._sending():
+            self._set_aside()
         unknown = [due for due in found if due.id not in self._known]
         new = unknown[: READ_AHEAD - len(self._ready)]
         self._ready.extend(new)
         self._known.update(due.id for due in new)
-        self._more = len(unknown) > len(new) or len(found) == limit
+        self._more = self._missed or len(unknown) > len(new) or len(found) == limit
         if following is not None and (self._next_due_at is None or following < self._next_due_at):
             self._next_due_at = following
         return len(new)
@@ -286,9 +309,8 @@ class EndpointLane:
         self.lost = self.lost or not held_still
         self.lane = replace(lane, until=self.lane.until)
         if disable is not None:
-            self._endpoint = replace(self._endpoint, status=EndpointStatus.DISABLED) if self._endpoint else None
-            self._known -= {due.id for due in self._ready}
-            self._ready.clear()
+            self._endpoint = None  # read again before anything more is sent
+            self._set_aside()
         for one in results:
             self._known.discard(one.delivery_id)
             if one.due_at is not None and (self._next_due_at is None or one.due_at < self._next_due_at):

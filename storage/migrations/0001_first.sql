@@ -211,3 +211,5 @@ CREATE TABLE lanes (
     PRIMARY KEY (kind, key)
 );
 CREATE INDEX lanes_due ON lanes (next_due_at) WHERE next_due_at IS NOT NULL;
+-- Heartbeats: a hundred thousand idle lanes cost nothing.
+CREATE INDEX lanes_owned ON lanes (owner) WHERE owner IS NOT NULL;

@@ -42,12 +42,13 @@ def of_sqlite(raw: sqlite3.Connection) -> list[str]:
     for table in tables:
         if table in ("sqlite_sequence", LEDGER):
             continue
-        columns = raw.execute(f"SELECT name, type, \"notnull\" OR pk FROM pragma_table_info('{table}')").fetchall()
+        columns = raw.execute('SELECT name, type, "notnull" OR pk FROM pragma_table_info(?)', (table,)).fetchall()
         lines += [line_of_column(table, name, WORDS.get(word, word), full) for name, word, full in columns]
-        parents = raw.execute(f"SELECT \"from\", \"table\", \"to\" FROM pragma_foreign_key_list('{table}')")
+        parents = raw.execute('SELECT "from", "table", "to" FROM pragma_foreign_key_list(?)', (table,))
         lines += [f"{table}.{column} -> {parent}.{target}" for column, parent, target in parents]
-        for name, unique, partial in raw.execute(f"SELECT name, \"unique\", partial FROM pragma_index_list('{table}')"):
-            parts = ", ".join(column for (column,) in raw.execute(f"SELECT name FROM pragma_index_info('{name}')"))
+        indexes = raw.execute('SELECT name, "unique", partial FROM pragma_index_list(?)', (table,)).fetchall()
+        for name, unique, partial in indexes:
+            parts = ", ".join(part for (part,) in raw.execute("SELECT name FROM pragma_index_info(?)", (name,)))
             lines.append(line_of_index(table, "" if name.startswith("sqlite_") else name, parts, unique, partial))
     # The key of a table that numbers its own rows is not listed as an index.
     return sorted([*lines, "events unique (position)"])
@@ -60,8 +61,7 @@ async def of_postgres(connection: asyncpg.Connection[asyncpg.Record]) -> list[st
         for table, name, word, nullable in await connection.fetch(COLUMNS, LEDGER)
     ]
     lines += [
-        f"{table}.{column} -> {parent}.{target}"
-        for table, column, parent, target in await connection.fetch(PARENTS)
+        f"{table}.{column} -> {parent}.{target}" for table, column, parent, target in await connection.fetch(PARENTS)
     ]
     for table, unnamed, name, unique, partial, parts in await connection.fetch(INDEXES, LEDGER):
         name = name if unnamed is None else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from enum import EnumMeta
+from dataclasses import is_dataclass
+from enum import Enum
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -14,6 +15,14 @@ R = TypeVar("R")
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 INTEGER = st.integers(-(2**63), 2**63 - 1)
 DECIMAL = st.decimals(allow_nan=False, allow_infinity=False).map(str)
+
+PLAIN: dict[type, st.SearchStrategy[Any]] = {
+    str: TEXT,
+    int: INTEGER,
+    bool: st.booleans(),
+    bytes: st.binary(max_size=40),
+    type(None): st.none(),
+}
 
 
 def rows(record: type[R], **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[R]:
@@ -29,8 +38,8 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(_of(get_args(hint)[0]), max_size=3).map(tuple)
     if get_origin(hint) is frozenset:
         return st.frozensets(st.sampled_from(["tasks", "endpoints", "read", "admin"]))
-    if isinstance(hint, EnumMeta):
+    if issubclass(hint, Enum):
         return st.sampled_from(hint)
-    if hasattr(hint, "__dataclass_fields__"):
+    if isinstance(hint, type) and is_dataclass(hint):
         return rows(hint)
-    return {str: TEXT, int: INTEGER, bool: st.booleans(), bytes: st.binary(max_size=40), type(None): st.none()}[hint]
+    return PLAIN[hint]

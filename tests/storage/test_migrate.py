@@ -39,7 +39,9 @@ def test_every_migration_is_noted_with_its_time(raw: sqlite3.Connection) -> None
 
 def test_every_table_refuses_values_of_another_type(raw: sqlite3.Connection) -> None:
     migrate.migrate_sqlite(raw, NOW)
-    loose = raw.execute("SELECT name FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%' AND NOT strict")
+    loose = raw.execute(
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%' AND NOT strict"
+    )
     assert loose.fetchall() == []
     with pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT value in INTEGER column"):
         raw.execute("INSERT INTO lanes (kind, key, epoch, until) VALUES ('account', 'a', 'zz', 0)")
@@ -60,7 +62,7 @@ def test_a_newer_schema_is_refused_and_left_alone(raw: sqlite3.Connection) -> No
     migrate.migrate_sqlite(raw, NOW)
     raw.execute("INSERT INTO migrations (number, name, applied_at) VALUES (9999, 'later', 1)")
     before = list(raw.iterdump())
-    with pytest.raises(StorageError, match="schema 9999.*install the newer release"):
+    with pytest.raises(StorageError, match=r"schema 9999.*install the newer release"):
         migrate.migrate_sqlite(raw, NOW)
     assert list(raw.iterdump()) == before
     assert not raw.in_transaction
@@ -79,7 +81,11 @@ def test_a_migration_that_breaks_leaves_nothing_of_itself(
     raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = migrate.migrations()
-    broken = (good[-1][0] + 1, "broken", "CREATE TABLE half (\n    a BIGINT\n);\nCREATE TABLE half (\n    a BIGINT\n);\n")
+    broken = (
+        good[-1][0] + 1,
+        "broken",
+        "CREATE TABLE half (\n    a BIGINT\n);\nCREATE TABLE half (\n    a BIGINT\n);\n",
+    )
     monkeypatch.setattr(migrate, "migrations", lambda: [*good, broken])
     with pytest.raises(sqlite3.OperationalError, match="half"):
         migrate.migrate_sqlite(raw, NOW)

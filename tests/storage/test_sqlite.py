@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -182,6 +183,40 @@ async def test_readers_do_not_wait_for_a_writer(lite: SQLiteDatabase) -> None:
             assert await numbers(lite) == []
 
 
+async def test_closing_does_not_take_the_reader_that_a_waiting_read_was_promised(lite: SQLiteDatabase) -> None:
+    """The write and a read end in one turn of the loop: the close is awake before the read whose turn it is."""
+    first, second, written = threading.Event(), threading.Event(), threading.Event()
+
+    def until(event: threading.Event) -> Unit[bool]:
+        async def unit(tx: Connection) -> bool:
+            return event.wait(10)
+
+        return unit
+
+    async def turns() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    held = (lite.read(until(first)), lite.read(until(second)))
+    busy: list[asyncio.Task[Any]] = [asyncio.create_task(reading) for reading in held]
+    await turns()
+    waiting, writing = asyncio.create_task(lite.read(projects.every)), asyncio.create_task(lite.write(until(written)))
+    await turns()
+    closing = asyncio.create_task(lite.close())
+    told = [threading.Event(), threading.Event()]  # set by a thread once it has handed over what it did before
+    threads = (lite._readers[0], lite._writer)
+    busy += [asyncio.create_task(on_thread(thread, event.set)) for thread, event in zip(threads, told, strict=True)]
+    await turns()
+    for event, handed_over in zip((first, written), told, strict=True):
+        event.set()
+        handed_over.wait(10)  # the loop stands still meanwhile
+    await turns()
+    second.set()
+    async with asyncio.timeout(5):
+        assert await waiting == []
+        await asyncio.gather(writing, closing, *busy)
+
+
 # Foreign writers
 
 
@@ -261,7 +296,9 @@ async def test_a_second_serving_process_is_refused_by_name_of_the_first(lite: SQ
 
 async def test_the_first_serving_process_refuses_a_second(lite: SQLiteDatabase) -> None:
     lite.claim_serving()
-    attempt = HOLD.replace("database.claim_serving()", "try: database.claim_serving()\nexcept Exception as error: say(error)")
+    attempt = HOLD.replace(
+        "database.claim_serving()", "try: database.claim_serving()\nexcept Exception as error: say(error)"
+    )
     attempt += "\nawait database.close()"
     with child(attempt, lite.path) as second:
         tell(second, "")
@@ -290,23 +327,46 @@ async def test_another_name_of_the_file_is_the_same_file(lite: SQLiteDatabase, t
 # Files that are not right
 
 
+def overwrite(path: str, at: int, content: bytes) -> None:
+    with open(path, "r+b" if at else "wb") as file:
+        file.seek(at)
+        file.write(content)
+
+
+def bytes_of(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
 async def test_a_missing_folder_is_named(tmp_path: Path, clock: Clock) -> None:
     with pytest.raises(StorageError, match="the folder does not exist"):
         await SQLiteDatabase.open(str(tmp_path / "nowhere" / "t.db"), clock=clock)
 
 
+@contextmanager
+def no_thread_left_behind() -> Iterator[None]:
+    """One that waits for work keeps the process from ending; one that still speaks meets a closed loop."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
 async def test_a_folder_is_no_database(tmp_path: Path, clock: Clock) -> None:
-    with pytest.raises(StorageError, match="unable to open"):
+    with no_thread_left_behind(), pytest.raises(StorageError, match="unable to open"):
         await SQLiteDatabase.open(str(tmp_path), clock=clock)
 
 
 async def test_a_file_of_something_else_is_refused_and_left_alone(path: str, clock: Clock) -> None:
-    before = threading.active_count()
-    Path(path).write_bytes(b"not a database" * 100)
-    with pytest.raises(StorageError, match="is not an SQLite database"):
+    overwrite(path, 0, b"not a database" * 100)
+    with no_thread_left_behind(), pytest.raises(StorageError, match="is not an SQLite database"):
         await SQLiteDatabase.open(path, clock=clock)
-    assert Path(path).read_bytes() == b"not a database" * 100
-    assert threading.active_count() == before  # a thread left behind would keep the process from ending
+    assert bytes_of(path) == b"not a database" * 100
+
+
+async def test_closing_leaves_no_thread_behind(path: str, clock: Clock) -> None:
+    with no_thread_left_behind():
+        database = await SQLiteDatabase.open(path, clock=clock)
+        await database.write(adding(1))
+        await database.close()
 
 
 async def test_an_old_sqlite_is_refused(path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,9 +389,7 @@ async def test_a_broken_file_stops_the_process_before_it_believes_anything(path:
     await lite.write(adding(1))
     page, size = await lite.read(place_of_projects)
     await lite.close()
-    with open(path, "r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xff" * size)
+    overwrite(path, (page - 1) * size, b"\xff" * size)
     with child(BROKEN, path, door) as running:
         said, complained = await asyncio.to_thread(running.communicate, timeout=30)
     assert (running.returncode, said) == (74, "")

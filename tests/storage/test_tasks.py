@@ -60,7 +60,9 @@ fresh = Names()
 async def test_every_field_survives_insert_and_save(database: Database, first: Task, second: Task) -> None:
     home, account = fresh("prj"), fresh("account")
     made = replace(first, id=fresh("task"), project_id=home, account=account)
-    changed = replace(made, **{name: value for name, value in vars_of(second).items() if name not in KEPT})
+    changed = replace(
+        made, **{field: getattr(second, field) for field in Task.__dataclass_fields__ if field not in KEPT}
+    )
 
     async def unit(tx: Connection) -> list[Task | None]:
         await projects.insert(tx, project(home))
@@ -73,17 +75,17 @@ async def test_every_field_survives_insert_and_save(database: Database, first: T
     assert await stored(database, made.id) == changed
 
 
-def vars_of(row: Task) -> dict[str, object]:
-    return {name: getattr(row, name) for name in Task.__dataclass_fields__}
-
-
 async def test_outputs_and_failure_come_back_as_they_went_in(database: Database) -> None:
     outputs = (
         Output(url="https://cdn.test/ü.mp4?a=1&b=2", duration="5.041", expires_at=FUTURE),
         Output(url="https://cdn.test/2.png", type="image"),
     )
     failure = Failure(
-        code=FailureCode.PROVIDER_ERROR, message="\u2028 no", retryable=True, provider_code="1301", provider_message="審查"
+        code=FailureCode.PROVIDER_ERROR,
+        message="\u2028 no",
+        retryable=True,
+        provider_code="1301",
+        provider_message="審查",
     )
     row = finished("task_1", outputs=outputs, failure=failure, cost_estimated="0.10", cost_charged="1E+2")
     await plant(database, row)
@@ -133,7 +135,9 @@ async def test_a_reference_is_held_in_its_own_project_only(database: Database) -
 
 
 async def test_one_provider_job_belongs_to_one_task(database: Database) -> None:
-    await plant(database, task("task_a", provider_task_id="4711"), task("task_b", account="other", provider_task_id="4711"))
+    await plant(
+        database, task("task_a", provider_task_id="4711"), task("task_b", account="other", provider_task_id="4711")
+    )
     with pytest.raises(Duplicate, match="provider_task_id"):
         await database.write(lambda tx: tasks.insert(tx, task("task_c", provider_task_id="4711")))
     pairs = [(ACCOUNT, "4711"), ("other", "4711"), (ACCOUNT, "4712")]

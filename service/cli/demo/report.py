@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from service.cli.demo.scenes import Played, taken
-from service.cli.tasks import instant, next_line
+from service.cli.tasks import instant
 
-NAME, MODEL, CELL = 12, 27, 10
+NAME, MODEL, WHO, CELL = 12, 27, 10, 11
+ASKED = {"poll": "it asked: ", "look_up": "it looked: "}  # how an entry was learned, where that tells something
 
 
 def opening() -> list[str]:
@@ -40,7 +42,7 @@ def story(played: Played) -> list[str]:
     told = sorted(
         [*_service_lines(played), *_provider_lines(played), *_subscriber_lines(played)], key=lambda row: row[0]
     )
-    rows = [f"    {at - played.began:+8.3f} s  {who:{CELL}}  {what}" for at, who, what in told]
+    rows = [f"    {at - played.began:+8.3f} s  {who:{WHO}}  {what}" for at, who, what in told]
     return [f"  Task {scene.number}, {scene.about}", *rows, ""]
 
 
@@ -48,7 +50,10 @@ Row = tuple[float, str, str]
 
 
 def _service_lines(played: Played) -> list[Row]:
-    return [(instant(entry["at"]), "taskrelay", entry["message"]) for entry in played.timeline.get("data", [])]
+    return [
+        (instant(entry["at"]), "taskrelay", f"{ASKED.get(entry['source'], '')}{entry['message']}")
+        for entry in played.timeline.get("data", [])
+    ]
 
 
 def _provider_lines(played: Played) -> list[Row]:
@@ -109,8 +114,8 @@ def verdict(played: Sequence[Played], seconds: float) -> list[str]:
 
 def failure(one: Played, fault: str, kept: str) -> list[str]:
     """What went wrong with one task, what is known, and how to look closer."""
-    following = next_line(one.timeline.get("next") or {})
-    state = f"it is {one.task['status']}" + (f"; next: {following}" if following else "; nothing follows")
+    following = one.timeline.get("next") or {}
+    state = f"it is {one.task['status']}; " + (_soon(following) if following else "nothing follows")
     return [
         f"  FAIL  task {one.scene.number} ({one.scene.title}): {fault}",
         f"        {state}",
@@ -132,9 +137,9 @@ def facts(one: Played) -> dict[str, Any]:
         "task": one.task["id"],
         "model": f"{one.scene.provider}/{one.scene.model}",
         "status": one.task["status"],
-        "provider_finished": one.after(one.finished_at),
-        "known": one.after(one.known_at),
-        "delivered": one.after(one.had_at),
+        "provider_finished": _exact(one.after(one.finished_at)),
+        "known": _exact(one.after(one.known_at)),
+        "delivered": _exact(one.after(one.had_at)),
         "queries": one.queries,
         "pushes_taken": sum(
             taken(attempt) for job in one.jobs for push in job["pushes"] for attempt in push["attempts"]
@@ -151,8 +156,17 @@ def most_telling(played: Sequence[Played]) -> Played:
     return max(played, key=lambda one: one.scene.number)
 
 
+def _soon(following: Mapping[str, Any]) -> str:
+    at = datetime.fromtimestamp(instant(following["at"]), UTC).astimezone()
+    return f"next: {following['action']} at {at:%H:%M:%S}. {following['reason']}"
+
+
 def _seconds(span: float | None) -> str:
     return "-" if span is None else f"{span:.2f}"
+
+
+def _exact(span: float | None) -> float | None:
+    return None if span is None else round(span, 3)
 
 
 def _count(number: int, what: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -176,6 +177,13 @@ class House:
         await self.context.recorder.record(
             Observation(task_id=task_id, source=Source.POLL, reading=reading, at=self.clock())
         )
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the loop run until something holds that nobody tells of."""
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 def order(**more: object) -> dict[str, object]:

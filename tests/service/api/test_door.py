@@ -159,7 +159,9 @@ async def test_what_cannot_be_stored_is_not_acknowledged(client: httpx.AsyncClie
         async def write(self, unit: object, /) -> object:
             raise Unavailable("disk full")
 
-    recorder = Recorder(Full(), house.context.recorder._desk, arrived=lambda batch: None)  # type: ignore[arg-type]
+    context = house.context
+    rules = desk(context.accounts, context.tokens, house.clock, context.entropy)
+    recorder = Recorder(Full(), rules, arrived=lambda batch: None)  # type: ignore[arg-type]
     async with house.client(create_app(replace(house.context, recorder=recorder)), "") as provider:
         answer = await provider.post(path, content=b"{}")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -169,7 +171,11 @@ async def test_what_cannot_be_stored_is_not_acknowledged(client: httpx.AsyncClie
 async def test_a_sender_that_goes_away_in_the_middle_leaves_nothing(client: httpx.AsyncClient, house: House) -> None:
     _, path = await ready(client, house)
     before = await house.sizes()
-    coming = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    cut: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    coming = iter(cut)
 
     async def receive() -> dict[str, object]:
         return next(coming)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.service.api.house import House, order
+from tests.service.api.house import House, order, until
 
 Calling = Callable[[str], httpx.AsyncClient]
 
@@ -55,8 +55,7 @@ async def test_the_feed_can_be_read_backwards_by_type_and_by_task(client: httpx.
 async def test_waiting_for_the_feed_ends_with_the_next_event(client: httpx.AsyncClient, house: House) -> None:
     task = (await client.post("/v1/tasks", json=order())).json()
     waiting = asyncio.create_task(client.get("/v1/events?wait=30"))
-    while not house.context.watch.waiting:
-        await asyncio.sleep(0)
+    await until(lambda: house.context.watch.waiting == 1)
     await house.bought(task["id"])
     [event] = (await asyncio.wait_for(waiting, 5)).json()["data"]
     assert event["type"] == "task.submitted"

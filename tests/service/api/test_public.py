@@ -72,6 +72,8 @@ class Counting:
         result: T = await self.real.read(unit)
         return result
 
+    def claim_serving(self) -> None: ...
+
     async def close(self) -> None: ...
 
 

@@ -11,7 +11,7 @@ from service.api.app import create_app
 from service.core.observation import Claim, Source
 from storage import callbacks, endpoints, lanes, tasks
 from storage.records import LaneKind, TaskStatus
-from tests.service.api.house import House, account, order, ulazai
+from tests.service.api.house import House, account, order, ulazai, until
 
 Calling = Callable[[str], httpx.AsyncClient]
 BASE = "https://relay.example.org"
@@ -288,8 +288,7 @@ async def test_an_unchanged_task_answers_304_to_its_etag(client: httpx.AsyncClie
 async def test_waiting_ends_with_the_task(client: httpx.AsyncClient, house: House) -> None:
     task = await create(client)
     waiting = asyncio.create_task(client.get(f"/v1/tasks/{task['id']}?wait=30"))
-    while not house.context.watch.waiting:
-        await asyncio.sleep(0)
+    await until(lambda: house.context.watch.waiting == 1)
     await house.succeeded(str(task["id"]))
     answer = await asyncio.wait_for(waiting, 5)
     assert answer.json()["status"] == "succeeded"
@@ -301,8 +300,7 @@ async def test_waiting_beside_an_etag_ends_with_any_change(client: httpx.AsyncCl
     path = f"/v1/tasks/{task['id']}"
     tag = (await client.get(path)).headers["etag"]
     waiting = asyncio.create_task(client.get(f"{path}?wait=30", headers={"if-none-match": tag}))
-    while not house.context.watch.waiting:
-        await asyncio.sleep(0)
+    await until(lambda: house.context.watch.waiting == 1)
     await house.submitting(str(task["id"]))
     answer = await asyncio.wait_for(waiting, 5)
     assert (answer.status_code, answer.json()["status"]) == (200, "submitting")
@@ -311,8 +309,7 @@ async def test_waiting_beside_an_etag_ends_with_any_change(client: httpx.AsyncCl
 async def test_waiting_is_over_when_the_process_is_about_to_stop(client: httpx.AsyncClient, house: House) -> None:
     task = await create(client)
     waiting = asyncio.create_task(client.get(f"/v1/tasks/{task['id']}?wait=60"))
-    while not house.context.watch.waiting:
-        await asyncio.sleep(0)
+    await until(lambda: house.context.watch.waiting == 1)
     house.context.watch.close()
     assert (await asyncio.wait_for(waiting, 5)).json()["status"] == "queued"
 
@@ -324,8 +321,7 @@ async def test_a_wait_beyond_a_minute_is_refused(client: httpx.AsyncClient) -> N
 
 async def test_preferring_to_wait_gives_the_end_with_200(client: httpx.AsyncClient, house: House) -> None:
     asking = asyncio.create_task(client.post("/v1/tasks", json=order(), headers={"prefer": "respond-async, wait=20"}))
-    while not house.context.watch.waiting:
-        await asyncio.sleep(0)
+    await until(lambda: house.context.watch.waiting == 1)
     [task] = (await client.get("/v1/tasks")).json()["data"]
     await house.succeeded(task["id"])
     answer = await asyncio.wait_for(asking, 5)
@@ -338,8 +334,7 @@ async def test_preferring_to_wait_in_vain_gives_202_and_when_to_come_back(
     client: httpx.AsyncClient, house: House
 ) -> None:
     asking = asyncio.create_task(client.post("/v1/tasks", json=order(), headers={"prefer": "wait=60"}))
-    while not house.context.watch.waiting:
-        await asyncio.sleep(0)
+    await until(lambda: house.context.watch.waiting == 1)
     house.context.watch.close()  # as at the end of the minute
     answer = await asyncio.wait_for(asking, 5)
     assert answer.status_code == 202 and int(answer.headers["retry-after"]) >= 1

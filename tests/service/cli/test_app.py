@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.core
@@ -18,7 +19,7 @@ HEAVY = {"pydantic", "aiohttp", "httpx", "uvicorn", "starlette", "aiosqlite", "c
 BLOCKING = {"serve", "sandbox", "subscriber"}
 
 
-def leaves() -> Iterator[tuple[str, typer.core.TyperCommand]]:
+def leaves() -> Iterator[tuple[str, Any]]:
     root = typer.main.get_command(app)
     assert isinstance(root, typer.core.TyperGroup)
     for name, command in root.commands.items():

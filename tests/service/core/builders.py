@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any
 
 from service.core.events import EventType
@@ -202,7 +203,7 @@ def check(before: Task, step: Step, known: Rules) -> None:
     after = step.task
     if step.outcome is Outcome.IGNORED:
         assert after is before
-        assert step.notes == step.drafts == ()
+        assert not (step.notes or step.drafts)
         return
     assert after.version == before.version + 1
     assert after.sequence == before.sequence + len(step.drafts)
@@ -224,11 +225,11 @@ def check(before: Task, step: Step, known: Rules) -> None:
 def check_path(before: Task, step: Step) -> None:
     after = step.task
     path = [before.status, *(d.task.status for d in step.drafts if d.task is not None), after.status]
-    for one, two in zip(path, path[1:], strict=False):
+    for one, two in pairwise(path):
         assert one is two or two in TABLE[one], f"{one} → {two} is not in the table"
-    ended = after.finished_at is not None and after.finished_at != before.finished_at
     hard = [draft for draft in step.drafts if draft.hard]
     assert len(hard) == (after.final and not before.final)
+    ended = bool(hard) or (after.finished_at is not None and before.finished_at is None)
     assert after.late == (before.finished_at is not None if ended else before.late)
     if before.status is not after.status:
         assert step.notes

@@ -69,3 +69,17 @@ def test_prefixes_are_distinct_and_free_of_separators() -> None:
     prefixes.remove(ids.DIGITS)
     assert len(prefixes) == len(set(prefixes)) == 11
     assert all(prefix.isalpha() and prefix.islower() for prefix in prefixes)
+
+
+def test_an_id_beside_another_shares_its_moment_and_nothing_else() -> None:
+    task = ids.mint("task", 1_790_000_000_000_000, bytes(10))
+    one, two = ids.beside("evt", task, b"0123456789"), ids.beside("evt", task, b"abcdefghij")
+    assert one[4:14] == two[4:14] == task[5:15]
+    assert one[14:] != two[14:]
+    assert len(one) == len("evt_") + 26
+    assert one == ids.beside("evt", task, b"0123456789")
+
+
+def test_an_id_beside_another_needs_ten_bytes() -> None:
+    with pytest.raises(ValueError, match="10 bytes"):
+        ids.beside("evt", "task_1", bytes(9))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.pipeline.rig import Clock, Rig, open_network, open_rig
+from tests.service.pipeline.parties import Clock, open_network
+from tests.service.pipeline.rig import Rig, open_rig
 
 
 @pytest.fixture

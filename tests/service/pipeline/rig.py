@@ -11,9 +11,8 @@ import hashlib
 import json
 import secrets
 import ssl
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -38,11 +37,10 @@ from service.pipeline.relay import EndpointLane, RelayDesk
 from service.pipeline.submit import SubmitDesk
 from service.providers.base import Account, Push
 from service.providers.registry import PROVIDERS
-from service.sandbox.jobs import Job, Knobs
-from service.sandbox.serve import Served, serve
+from service.sandbox.jobs import Job
 from service.sandbox.subscriber import Answers, Received, Subscriber
 from service.sandbox.world import World
-from storage import callbacks, endpoints, lanes, outbox, projects, tasks
+from storage import callbacks, endpoints, lanes, projects, tasks
 from storage.database import Database, Row, open_database
 from storage.records import (
     Endpoint,
@@ -55,47 +53,12 @@ from storage.records import (
     TaskStatus,
     TimelineEntry,
 )
+from tests.service.pipeline.parties import SECOND, Clock, Network, Rules
 
-SECOND = 1_000_000
 AGES = 10 * 365 * 86_400.0  # a lease that never lapses while a test moves the clock
 FRUITLESS = 10  # turns in a row in which a worker says it has work and does none
 POLICY = Policy(allow=(ip_network("127.0.0.0/8"),), ports=None)
 TLS = ssl.create_default_context()  # slow to make, the same for all
-
-
-class Clock:
-    """Microseconds UTC, moved by hand. It begins at the true time, because the published verifier looks at the machine's."""
-
-    def __init__(self) -> None:
-        self.now = time.time_ns() // 1000
-
-    def __call__(self) -> int:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += round(seconds * SECOND)
-
-
-@dataclass
-class Network:
-    """The other parties."""
-
-    world: World
-    subscriber: Subscriber
-    door: Subscriber  # takes the provider's pushes; `Rig.pushes` carries them on
-    servers: Sequence[Served] = ()
-
-    @property
-    def provider_url(self) -> str:
-        return self.servers[0].url
-
-    @property
-    def subscriber_url(self) -> str:
-        return self.servers[1].url
-
-    @property
-    def door_url(self) -> str:
-        return self.servers[2].url
 
 
 @dataclass
@@ -142,7 +105,7 @@ class Rig:
 
     def desk(self) -> Desk:
         return Desk(
-            accounts=_Rules(self.accounts),
+            accounts=Rules(self.accounts),
             public_url="https://relay.example",
             event_key=b"ins_test",
             output_url=lambda task_id: f"https://relay.example/o/{task_id}",
@@ -364,7 +327,9 @@ class Rig:
 
     async def deliveries(self, endpoint: str) -> list[tuple[str, int]]:
         """(status, attempts) of an endpoint's deliveries, in the order they were owed."""
-        rows = await self.rows("SELECT status, attempts FROM deliveries WHERE endpoint_id = :id ORDER BY id", id=endpoint)
+        rows = await self.rows(
+            "SELECT status, attempts FROM deliveries WHERE endpoint_id = :id ORDER BY rowid", id=endpoint
+        )
         return [(str(status), int(str(attempts))) for status, attempts in rows]
 
     async def bells(self) -> int:
@@ -503,6 +468,8 @@ class Rig:
                         moved += await self.turn(worker)
                 if moved:
                     fruitless = 0
+                elif self._tick():
+                    continue
                 elif busy := [worker for worker in self.workers.values() if in_flight(worker)]:
                     await any_of([worker.wait(5) for worker in busy])
                 elif self._due():
@@ -511,12 +478,17 @@ class Rig:
                 else:
                     return
 
+    def _tick(self) -> bool:
+        """Let milliseconds pass: deliveries of one commit are due a microsecond apart, and results wait for company."""
+        times = [worker.next_at() for worker in self.workers.values() if not worker.lost]
+        soon = [at for at in times if at is not None and self.clock() < at <= self.clock() + 10_000]
+        self.clock.now = max([self.clock.now, *soon])
+        return bool(soon)
+
     def _due(self) -> list[str]:
-        """Lanes that say there is something to do now. Deliveries of one commit are due microseconds after it."""
+        """Lanes that say there is something to do now."""
         times = [(worker.lane.key, worker.next_at()) for worker in self.workers.values() if not worker.lost]
-        soon = [(key, at) for key, at in times if at is not None and at <= self.clock() + 1000]
-        self.clock.now = max([self.clock.now, *(at for _, at in soon)])
-        return [key for key, _ in soon]
+        return [key for key, at in times if at is not None and at <= self.clock()]
 
     async def stretch(self, seconds: float) -> Counter[str]:
         """Let time pass, from one moment at which a lane has something to do to the next. Returns the turns of each lane."""
@@ -551,22 +523,6 @@ class Rig:
                 worker.ring(at)
 
 
-class _Rules(Mapping[str, object]):  # type: ignore[misc]
-    """The rules of the accounts as they are configured at the moment."""
-
-    def __init__(self, accounts: Mapping[str, AccountDesk]) -> None:
-        self.accounts = accounts
-
-    def __getitem__(self, name: str) -> object:
-        return self.accounts[name].rules()
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(self.accounts)
-
-    def __len__(self) -> int:
-        return len(self.accounts)
-
-
 def in_flight(worker: Worker) -> bool:
     """Whether a request of this worker is on its way, or its result is not yet written."""
     if isinstance(worker, EndpointLane):
@@ -575,22 +531,15 @@ def in_flight(worker: Worker) -> bool:
     return not worker.idle
 
 
-async def any_of(waits: Sequence[object]) -> None:
+async def any_of(waits: Sequence[Awaitable[None]]) -> None:
     """Until the first of them is over."""
-    running = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    running = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for one in running:
             one.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-async def open_network(clock: Clock) -> Network:
-    world = World(Knobs(job_seconds=None), clock=lambda: clock() / SECOND)
-    network = Network(world=world, subscriber=Subscriber(), door=Subscriber())
-    network.servers = [await serve(world), await serve(network.subscriber), await serve(network.door)]
-    return network
 
 
 async def open_rig(path: Path, clock: Clock, network: Network | None, **more: object) -> Rig:
@@ -600,7 +549,3 @@ async def open_rig(path: Path, clock: Clock, network: Network | None, **more: ob
 
 def digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
-
-
-Condition = Callable[[], bool]
-_ = outbox

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from service.core.observation import Claim, Source
+from service.pipeline import relay
 from service.pipeline.relay import EndpointLane
 from service.sandbox.script import Step
 from service.sandbox.subscriber import Answers
 from storage.records import EndpointStatus, LaneKind, TaskStatus
-from tests.service.pipeline.rig import SECOND, Rig
+from tests.service.pipeline.parties import SECOND
+from tests.service.pipeline.rig import Rig
 from tests.service.pipeline.virtual import turns_in
 
 MINUTES = 300.0
@@ -23,12 +25,10 @@ async def owe(rig: Rig, endpoint_status: EndpointStatus = EndpointStatus.ACTIVE,
     """An endpoint that is owed events, without a provider."""
     project = await rig.project()
     endpoint = await rig.endpoint(project, status=endpoint_status)
-    for number in range(count):
-        task = await rig.task(project, account="cloudsway")
+    for _ in range(count):
+        task = await rig.task(project)
         await rig.bound(task)
-        output = "https://video.example/v.mp4"
-        await rig.see(task, Claim.FAILED, job=f"job-{task.id}", detail=output, source=Source.POLL)
-        assert number < count
+        await rig.see(task, Claim.FAILED, job=f"job-{task.id}")
     await rig.run("UPDATE lanes SET next_due_at = NULL WHERE kind = 'account'")
     return endpoint
 
@@ -64,7 +64,6 @@ async def test_an_endpoint_that_asks_for_a_pause_is_left_alone(rig: Rig) -> None
     assert turns < FEW
     assert len(rig.received()) <= 8
     lane = await rig.lane(LaneKind.ENDPOINT, endpoint)
-    assert lane.owner is None, "a lane that waits for an hour is not kept, nor are its bodies in memory"
     assert lane.next_due_at is not None and lane.next_due_at > rig.clock() + 3000 * SECOND
 
 
@@ -90,17 +89,13 @@ async def test_a_lease_too_short_to_buy_within_is_waited_out(rig: Rig) -> None:
 
 async def test_a_secret_that_cannot_be_opened_does_not_spin_its_lane(rig: Rig) -> None:
     endpoint = await owe(rig)
+    [(secret,)] = await rig.rows("SELECT secret FROM endpoints WHERE id = :id", id=endpoint)
     await rig.run("UPDATE endpoints SET secret = 'k1.00000000.AAAA' WHERE id = :id", id=endpoint)
-    assert await turns_in(rig, MINUTES) < FEW
+    assert 5 <= await turns_in(rig, MINUTES) < 50, "tried again, ever more seldom"
     assert await rig.deliveries(endpoint) == [("pending", 0)]
-
-
-async def test_a_project_without_a_secret_does_not_spin_or_strand_the_lane(rig: Rig) -> None:
-    endpoint = await owe(rig)
-    await rig.run("UPDATE endpoints SET secret = NULL, project_id = project_id WHERE id = :id", id=endpoint)
-    await rig.run("UPDATE projects SET secret = ''")
-    assert await turns_in(rig, MINUTES) < FEW
-    assert await rig.deliveries(endpoint) == [("pending", 0)]
+    await rig.run("UPDATE endpoints SET secret = :secret WHERE id = :id", secret=secret, id=endpoint)
+    await rig.settle()
+    assert await rig.deliveries(endpoint) == [("delivered", 1)]
 
 
 async def test_an_empty_bucket_is_waited_for(rig: Rig) -> None:
@@ -188,8 +183,10 @@ async def test_an_answer_that_cannot_be_stored_is_not_asked_for_at_full_speed(ri
     assert (await rig.now(task)).status is TaskStatus.PROCESSING
 
 
-async def test_a_full_memory_and_busy_senders_do_not_spin(rig: Rig) -> None:
-    endpoint = await owe(rig, count=320)
+async def test_a_full_memory_and_busy_senders_do_not_spin(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "READ_AHEAD", 30)
+    monkeypatch.setattr(relay, "LOW_WATER", 10)
+    endpoint = await owe(rig, count=50)
     rig.subscriber.answers = Answers(status=None, times=8)  # every sender hangs
     await rig.claim()
     worker = rig.workers[LaneKind.ENDPOINT, endpoint]

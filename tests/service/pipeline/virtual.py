@@ -10,7 +10,8 @@ from service.pipeline.lanes import Lanes, Worker
 from service.pipeline.record import Fresh
 from storage.database import Connection
 from storage.records import Lane
-from tests.service.pipeline.rig import SECOND, Rig, in_flight
+from tests.service.pipeline.parties import SECOND
+from tests.service.pipeline.rig import Rig, in_flight
 
 MOST_TURNS = 2000  # a hot loop reaches this at once
 

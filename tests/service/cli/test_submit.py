@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+from pathlib import Path
+
+import pytest
+
+from service.cli.submit import pairs
+from service.cli.terminal import USAGE, Stop
+from tests.service.cli.conftest import Relay
+from tests.service.cli.processes import Running, run, run_json
+
+TURBO = ("-p", "cloudsway", "-m", "kling-3.0-turbo")
+
+
+def test_waiting_stays_until_it_succeeded_and_tells_every_change_in_a_line(relay: Relay, tmp_path: Path) -> None:
+    ended = run("submit", "A paper boat", *TURBO, "--wait", cwd=tmp_path, settings=relay.client)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split()[0].startswith("task_") and ended.stdout.split()[1] == "succeeded"
+    assert "/o/" in ended.stdout
+    changes = [line.split()[3].strip(",") for line in ended.stderr.splitlines()]
+    assert changes[0] == "queued" and changes[-1] == "succeeded"
+    assert len(changes) == len(set(ended.stderr.splitlines()))
+
+
+def test_a_task_that_fails_is_exit_1_with_why(relay: Relay, tmp_path: Path) -> None:
+    ended = run("submit", "A boat [sandbox: fail]", *TURBO, "--wait", cwd=tmp_path, settings=relay.client)
+    assert ended.returncode == 1
+    assert " failed\n" in ended.stdout and "  error " in ended.stdout
+
+
+def test_without_waiting_it_is_enough_that_it_is_stored(relay: Relay, tmp_path: Path) -> None:
+    task = run_json("submit", "A boat", *TURBO, cwd=tmp_path, settings=relay.client)
+    assert task["status"] == "queued"
+
+
+def test_every_option_reaches_the_task(relay: Relay, tmp_path: Path) -> None:
+    task = run_json(
+        "submit", "A boat", *TURBO,
+        "--duration", "10", "--aspect-ratio", "9:16", "--quality", "pro", "--sound",
+        "--reference", "order-1", "--metadata", "a=b=c", "--metadata", "order=7", "--deadline", "600",
+        cwd=tmp_path, settings=relay.client,
+    )  # fmt: skip
+    wanted = {"prompt": "A boat", "duration": 10, "aspect_ratio": "9:16", "quality": "pro", "sound": True}
+    assert {name: task["input"][name] for name in wanted} == wanted
+    assert (task["reference"], task["metadata"]) == ("order-1", {"a": "b=c", "order": "7"})
+    again = run("submit", "A boat", *TURBO, "--reference", "order-1", cwd=tmp_path, settings=relay.client)
+    assert again.returncode == 1
+    assert again.stderr.startswith(f"409 reference_taken  order-1 belongs to {task['id']}")
+
+
+def test_every_fault_is_told_with_its_field_before_anything_is_bought(relay: Relay, tmp_path: Path) -> None:
+    ended = run(
+        "submit", "A boat", "-p", "cloudsway", "-m", "kling-9", "--deadline", "1", cwd=tmp_path, settings=relay.client
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert {tuple(line.split()[:2]) for line in ended.stderr.splitlines() if line.startswith("422")} >= {
+        ("422", "/deadline_seconds")
+    }
+
+
+def test_a_wrong_key_is_told_how_to_make_one(relay: Relay, tmp_path: Path) -> None:
+    ended = run("submit", "A boat", *TURBO, cwd=tmp_path, settings=relay.client | {"TASKRELAY_KEY": "trk_nonsense"})
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("401 unauthorized  ") and "taskrelay keys create" in ended.stderr
+    assert "trk_nonsense" not in ended.stderr
+
+
+def test_interrupting_the_wait_says_that_the_task_goes_on(relay: Relay, tmp_path: Path) -> None:
+    with Running.start(
+        "submit", "A boat [sandbox: stuck]", *TURBO, "--wait", cwd=tmp_path, settings=relay.client
+    ) as waiting:
+        waiting.until(lambda line: "processing" in line)
+        assert waiting.end(signal.SIGINT) == 130
+    assert "goes on without you. Look again with: taskrelay tasks get task_" in waiting.said[-1]
+
+
+def test_a_terminal_gets_a_bar_and_no_lines(relay: Relay, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    settings = relay.client | {"TERM": "xterm-256color"}
+    with Running.start("submit", "A boat", *TURBO, "--wait", "--json", cwd=tmp_path, settings=settings) as quiet:
+        assert json.loads(quiet.until(lambda line: line.startswith("{")))["status"] == "succeeded"
+        assert quiet.wait() == 0
+        assert len(quiet.said) == 1
+    with Running.start("submit", "A boat", *TURBO, "--wait", cwd=tmp_path, settings=settings, stderr=theirs) as shown:
+        os.close(theirs)
+        assert shown.wait() == 0
+        drawn = os.read(ours, 65536).decode()
+        os.close(ours)
+    assert "\x1b[" in drawn and "0:00:0" in drawn
+    assert shown.said[0].endswith("succeeded")
+
+
+def test_metadata_is_pairs() -> None:
+    assert pairs(["a=b", "c="]) == {"a": "b", "c": ""}
+    for wrong in ("a", "=b"):
+        with pytest.raises(Stop) as stop:
+            pairs([wrong])
+        assert stop.value.code == USAGE

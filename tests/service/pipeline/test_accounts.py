@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from service.pipeline.accounts import Callbacks
+from tests.service.pipeline.rig import Rig
+
+
+@pytest.mark.parametrize(
+    ("account", "mode", "public", "pushes"),
+    [
+        ("cloudsway", Callbacks.VERIFY, True, True),
+        ("cloudsway", Callbacks.TRUST, True, True),
+        ("cloudsway", Callbacks.OFF, True, False),
+        ("cloudsway", Callbacks.VERIFY, False, False),
+        ("ulazai", Callbacks.VERIFY, True, False),
+    ],
+)
+async def test_a_callback_url_is_given_where_the_contract_and_the_settings_have_one(
+    still: Rig, account: str, mode: Callbacks, public: bool, pushes: bool
+) -> None:
+    desk = still.account(account, callbacks=mode)
+    if not public:
+        desk = replace(desk, public_url=None)
+    assert desk.pushes is pushes
+    assert desk.rules().pushes is pushes
+    assert desk.rules().trust is (mode is Callbacks.TRUST)
+
+
+async def test_an_account_shows_its_name_and_no_key(still: Rig) -> None:
+    assert "key-of" not in repr(still.account()) + repr(still.accounts)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from service.core import ids
+from service.core.request import Invalid, TaskRequest
+from service.net.guard import Policy
+from service.pipeline.accounts import AccountDesk
+from service.pipeline.create import CreateDesk, ReferenceTaken, create, judge
+from service.pipeline.record import LaneKey
+from service.providers.registry import PROVIDERS
+from storage import callbacks, lanes, tasks
+from storage.database import Database, Unit, open_database
+from storage.errors import Duplicate, Unavailable
+from storage.records import LaneKind
+from tests.service.api.house import account
+from tests.storage.builders import PROJECT, plant
+from tests.storage.conftest import Clock
+
+T = TypeVar("T")
+rung: list[tuple[LaneKey, int]] = []
+
+
+def request(**more: Any) -> TaskRequest:
+    settings = {"provider": "cloudsway", "model": "kling-3.0-turbo", "input": {"prompt": "A paper boat"}}
+    return TaskRequest(**{**settings, **more})
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[CreateDesk]:
+    clock, count = Clock(), itertools.count(1)
+    database = await open_database(f"sqlite:///{tmp_path}/t.db", clock=clock)
+    await plant(database)
+    rung.clear()
+    configured: Mapping[str, AccountDesk] = {"cloudsway": account("cloudsway", "cloudsway", None)}
+    yield CreateDesk(
+        database=database,
+        providers=PROVIDERS,
+        accounts=configured,
+        disabled={"ulazai": "ulazai"},
+        policy=Policy(),
+        clock=clock,
+        mint=lambda prefix: ids.mint(prefix, clock(), next(count).to_bytes(10, "big")),
+        ring=lambda key, at: rung.append((key, at)),
+    )
+    await database.close()
+
+
+async def test_what_is_stored_is_the_effective_request(desk: CreateDesk) -> None:
+    made = await create(
+        request(metadata={"order": "1"}, reference="r", webhook_url="https://a.example.org/x", deadline_seconds=60),
+        PROJECT,
+        desk,
+    )
+    stored = (await desk.database.read(lambda tx: tasks.read(tx, [made.id])))[made.id]
+    assert stored == made
+    assert (made.metadata, made.unit_price, made.cost_unit) == ('{"order":"1"}', "0.01 USD", "unit")
+    assert made.deadline_at - made.created_at == 60_000_000
+    assert '"duration":5' in made.input and '"aspect_ratio":"16:9"' in made.input
+    [entry] = await desk.database.read(lambda tx: callbacks.timeline_of(tx, made.id))
+    assert (entry.kind, entry.version, entry.source) == ("created", 0, "api")
+
+
+async def test_the_lane_is_rungonly_for_what_is_on_disk(desk: CreateDesk) -> None:
+    class Broken:
+        async def write(self, unit: Unit[T], /) -> T:
+            raise Unavailable("disk full")
+
+    with pytest.raises(Unavailable):
+        await create(request(), PROJECT, replace(desk, database=Broken()))  # type: ignore[arg-type]
+    assert rung == []
+    made = await create(request(), PROJECT, desk)
+    assert rung == [((LaneKind.ACCOUNT, "cloudsway"), made.created_at)]
+    lane = await desk.database.read(lambda tx: lanes.get(tx, LaneKind.ACCOUNT, "cloudsway"))
+    assert lane is not None and lane.next_due_at == made.created_at
+
+
+async def test_who_loses_the_race_for_a_reference_hears_who_won(desk: CreateDesk) -> None:
+    """On a database with several writers the check finds nothing and the insert is refused."""
+    winner = await create(request(reference="once"), PROJECT, desk)
+
+    class Racing:
+        def __init__(self, real: Database) -> None:
+            self.real, self.lost = real, 0
+
+        async def write(self, unit: Unit[T], /) -> T:
+            if not self.lost:
+                self.lost += 1
+                raise Duplicate("tasks_by_reference")
+            return await self.real.write(unit)
+
+    racing = Racing(desk.database)
+    with pytest.raises(ReferenceTaken) as taken:
+        await create(request(reference="once"), PROJECT, replace(desk, database=racing))  # type: ignore[arg-type]
+    assert taken.value.existing.id == winner.id and racing.lost == 1
+
+
+async def test_another_duplicate_is_a_bug_and_not_tried_again(desk: CreateDesk) -> None:
+    class Odd:
+        tries = 0
+
+        async def write(self, unit: Unit[T], /) -> T:
+            self.tries += 1
+            raise Duplicate("tasks.id")
+
+    odd = Odd()
+    with pytest.raises(Duplicate):
+        await create(request(), PROJECT, replace(desk, database=odd))  # type: ignore[arg-type]
+    assert odd.tries == 1
+
+
+def told(desk: CreateDesk, **more: Any) -> dict[str, str]:
+    with pytest.raises(Invalid) as refused:
+        judge(request(**more), desk)
+    return {fault.pointer: fault.detail for fault in refused.value.faults}
+
+
+async def test_a_contract_without_an_account_says_how_to_configure_one(desk: CreateDesk) -> None:
+    bare = replace(desk, accounts={}, disabled={})
+    assert told(bare)["/provider"] == (
+        "No account of cloudsway is configured. "
+        "Whoever runs taskrelay sets TASKRELAY_ACCOUNTS__CLOUDSWAY__API_KEY and starts it again."
+    )
+    assert "TASKRELAY_ACCOUNTS__ULAZAI__ENABLED=true" in told(desk, provider="ulazai", model="kling-3.0")["/provider"]
+    assert "None is configured." in told(bare, provider=None, account="x")["/account"]
+    assert "__CLOUDSWAY__API_KEY" in told(bare, provider=None, account="cloudsway")["/account"]
+
+
+async def test_the_request_is_judged_even_when_nobody_could_take_it(desk: CreateDesk) -> None:
+    faults = told(
+        replace(desk, accounts={}), input={"prompt": "", "duration": 99}, webhook_url="https://user@x.example/"
+    )
+    assert set(faults) == {"/provider", "/input/prompt", "/input/duration", "/webhook_url"}
+
+
+async def test_a_slip_of_the_pen_is_met_with_the_right_word(desk: CreateDesk) -> None:
+    assert "Did you mean cloudsway?" in told(desk, provider="cloudway")["/provider"]
+    assert "Did you mean cloudsway?" in told(desk, provider=None, account="cloudswai")["/account"]
+
+
+async def test_a_strangers_word_is_not_repeated_with_its_controls(desk: CreateDesk) -> None:
+    assert "\x1b" not in told(desk, provider="\x1b[31mred" * 30)["/provider"]

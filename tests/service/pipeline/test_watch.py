@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import asyncio
+
+from service.pipeline.watch import Watch
+from tests.service.api.house import until
+
+
+class Counter:
+    """Something to look at, which counts the looks."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.value = 0
+
+    async def look(self) -> int:
+        self.looks += 1
+        return self.value
+
+
+async def waits(watch: Watch, seen: Counter, seconds: float = 60.0) -> asyncio.Task[int]:
+    task = asyncio.create_task(watch.until("task_1", seen.look, bool, seconds=seconds))
+    await until(lambda: watch.waiting > 0)
+    return task
+
+
+async def test_a_change_wakes_those_who_wait_for_it_and_nobody_else() -> None:
+    watch, mine, other = Watch(), Counter(), Counter()
+    waiting = await waits(watch, mine)
+    elsewhere = asyncio.create_task(watch.until("task_2", other.look, bool, seconds=60))
+    await until(lambda: watch.waiting == 2)
+    mine.value = 1
+    watch.changed(["task_1"])
+    assert await asyncio.wait_for(waiting, 5) == 1
+    assert (mine.looks, other.looks) == (2, 1)
+    elsewhere.cancel()
+    await asyncio.gather(elsewhere, return_exceptions=True)
+    assert watch.waiting == 0
+
+
+async def test_a_change_while_looking_is_not_missed() -> None:
+    watch, looks = Watch(), 0
+
+    async def look() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            watch.changed(["task_1"])  # after the snapshot was taken, before the waiting begins
+            return False
+        return True
+
+    assert await asyncio.wait_for(watch.until("task_1", look, bool, seconds=60), 5)
+
+
+async def test_a_change_nobody_rang_for_is_found_all_the_same() -> None:
+    watch, seen = Watch(look_again_seconds=0.001), Counter()
+    waiting = await waits(watch, seen)
+    seen.value = 7
+    assert await asyncio.wait_for(waiting, 5) == 7
+
+
+async def test_when_the_time_is_over_the_last_look_counts() -> None:
+    watch, seen = Watch(), Counter()
+    assert await watch.until("task_1", seen.look, bool, seconds=0.001) == 0
+    assert watch.waiting == 0
+
+
+async def test_past_the_bound_nobody_waits() -> None:
+    watch, seen = Watch(most=1), Counter()
+    first = await waits(watch, seen)
+    assert await asyncio.wait_for(watch.until("task_1", seen.look, bool, seconds=60), 5) == 0
+    watch.close()
+    assert await asyncio.wait_for(first, 5) == 0
+
+
+async def test_closing_sends_everybody_home_and_lets_nobody_in() -> None:
+    watch, seen = Watch(), Counter()
+    waiting = await waits(watch, seen)
+    watch.close()
+    assert await asyncio.wait_for(waiting, 5) == 0
+    assert await asyncio.wait_for(watch.until("task_1", seen.look, bool, seconds=60), 5) == 0

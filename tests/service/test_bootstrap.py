@@ -1,0 +1,62 @@
+"""What bootstrap gives the command; the wiring itself is shown by everything that runs a real process."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from service import bootstrap
+from service.bootstrap import StartError, keyring_of, open_store, reach
+from service.settings import Settings, load
+from storage import projects
+
+ACCOUNT = "TASKRELAY_ACCOUNTS__CLOUDSWAY__"
+
+
+def settings(folder: Path, **more: str) -> Settings:
+    return load({"TASKRELAY_DATABASE_URL": f"sqlite:///{folder}/taskrelay.db", **more})
+
+
+def test_a_key_that_another_process_made_in_the_same_moment_is_kept(tmp_path: Path) -> None:
+    found = keyring_of(settings(tmp_path)).key_ids
+    bootstrap._make_secret(tmp_path / "taskrelay.secret")  # what a process does that saw no file a moment ago
+    assert keyring_of(settings(tmp_path)).key_ids == found
+    assert [path.name for path in tmp_path.iterdir()] == ["taskrelay.secret"]
+    assert (tmp_path / "taskrelay.secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_file_that_cannot_be_made_names_the_setting(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="TASKRELAY_DATABASE_URL"):
+        keyring_of(settings(tmp_path / "nowhere"))
+
+
+def test_with_postgresql_keys_must_be_given() -> None:
+    with pytest.raises(StartError, match="TASKRELAY_SECRET_KEYS is not set"):
+        keyring_of(load({"TASKRELAY_DATABASE_URL": "postgresql://db/relay"}))
+
+
+async def test_a_key_is_made_in_an_open_store(tmp_path: Path) -> None:
+    async with open_store(settings(tmp_path)) as (database, keyring):
+        made = await bootstrap.key_for(database, keyring, name="me", scopes=["tasks"])
+        assert made.key.startswith("trk_") and await database.read(projects.count_keys) == 1
+
+
+async def test_accounts_are_looked_at_without_asking_them(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        given = {f"{ACCOUNT}BASE_URL": address, f"{ACCOUNT}API_KEY": "k"}
+        [(name, shown, fault)] = [found async for found in reach(settings(tmp_path, **given))]
+        assert (name, shown) == ("cloudsway", address) and fault is not None and "EGRESS__ALLOW" in fault
+        allowed = {**given, "TASKRELAY_EGRESS__ALLOW": "127.0.0.0/8", "TASKRELAY_EGRESS__PORTS": "*"}
+        assert [found async for found in reach(settings(tmp_path, **allowed))] == [("cloudsway", address, None)]
+        off = {**allowed, f"{ACCOUNT}ENABLED": "false"}
+        assert [found async for found in reach(settings(tmp_path, **off))] == []
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_every_contract_has_a_name() -> None:
+    assert {"cloudsway", "ulazai"} <= set(bootstrap.provider_names())

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from service import runtime
+from service.runtime import Loop, run
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_duty_that_fails_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = asyncio.Event()
+    runs = 0
+
+    async def failing() -> int:
+        nonlocal runs
+        runs += 1
+        if runs >= 3:
+            stopping.set()
+        raise ValueError("a bug")
+
+    async with asyncio.timeout(5):
+        await run([Loop(name="failing", run_once=failing, every_seconds=0.001)], [], stopping)
+    assert runs == 3
+
+
+async def test_an_endless_duty_that_fails_or_ends_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "RESTART_SECONDS", 0.001)
+    stopping = asyncio.Event()
+    starts = 0
+
+    async def duty() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            raise ValueError("a bug")
+        if starts == 3:
+            stopping.set()
+            await forever()
+
+    async with asyncio.timeout(5):
+        await run([], [duty], stopping)
+    assert starts == 3
+
+
+async def test_a_duty_that_did_something_is_run_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = asyncio.Event()
+    done = iter([5, 1, 0])
+
+    async def busy() -> int:
+        did = next(done)
+        if not did:
+            stopping.set()
+        await asyncio.sleep(0)
+        return did
+
+    async with asyncio.timeout(5):
+        await run([Loop(name="busy", run_once=busy, every_seconds=3600)], [], stopping)
+    assert list(done) == []
+
+
+async def test_stopping_ends_everything_at_once() -> None:
+    stopping = asyncio.Event()
+    ended: list[str] = []
+    started = asyncio.Barrier(3)
+
+    async def endless() -> None:
+        try:
+            await started.wait()
+            await forever()
+        finally:
+            ended.append("endless")
+
+    async def once() -> int:
+        try:
+            await started.wait()
+            await forever()
+        finally:
+            ended.append("loop")
+        return 0
+
+    running = asyncio.create_task(run([Loop(name="loop", run_once=once, every_seconds=60)], [endless], stopping))
+    async with asyncio.timeout(5):
+        await started.wait()
+        stopping.set()
+        await running
+    assert sorted(ended) == ["endless", "loop"]
+
+
+async def test_a_cancelled_run_leaves_nothing_running() -> None:
+    ended = asyncio.Event()
+    started = asyncio.Event()
+
+    async def endless() -> None:
+        try:
+            started.set()
+            await forever()
+        finally:
+            ended.set()
+
+    running = asyncio.create_task(run([], [endless], asyncio.Event()))
+    async with asyncio.timeout(5):
+        await started.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert ended.is_set()

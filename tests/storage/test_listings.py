@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import pytest
+
+from storage import endpoints, listings, outbox, projects, tasks
+from storage.database import Connection, Database
+from storage.listings import TaskFilter
+from storage.records import DeliveryStatus, EndpointStatus, TaskStatus
+from tests.storage.builders import NOW, PROJECT, attempt, delivery, endpoint, event, finished, plant, project, task
+
+OTHER = "prj_2"
+
+
+async def task_ids(database: Database, after: str | None = None, limit: int = 10, **wanted: object) -> list[str]:
+    wish = TaskFilter(**wanted)  # type: ignore[arg-type]
+    found = await database.read(lambda tx: listings.task_page(tx, PROJECT, wish, after=after, limit=limit))
+    return [one.id for one in found]
+
+
+async def test_tasks_come_newest_first_in_pages_of_one_project(database: Database) -> None:
+    await plant(database, project(OTHER), *(task(f"task_{n}") for n in range(5)), task("task_9", project_id=OTHER))
+    assert await task_ids(database, limit=2) == ["task_4", "task_3"]
+    assert await task_ids(database, after="task_3", limit=2) == ["task_2", "task_1"]
+    assert await task_ids(database, after="task_0") == []
+
+
+async def test_each_filter_narrows_and_all_of_them_hold_together(database: Database) -> None:
+    odd = 'a"b.c$[0]'
+    await plant(
+        database,
+        task("task_1", reference="r", metadata='{"k":"1"}'),
+        finished("task_2", provider="ulazai", metadata='{"k":"1","l":"2"}'),
+        task("task_3", account="second", created_at=NOW + 5, metadata=orjson.dumps({odd: "1"}).decode()),
+    )
+    assert await task_ids(database, status=TaskStatus.SUCCEEDED.value) == ["task_2"]
+    assert await task_ids(database, provider="ulazai") == ["task_2"]
+    assert await task_ids(database, account="second") == ["task_3"]
+    assert await task_ids(database, reference="r") == ["task_1"]
+    assert await task_ids(database, reference="r", status="failed") == []
+    assert await task_ids(database, metadata='{"k":"1"}') == ["task_2", "task_1"]
+    assert await task_ids(database, metadata='{"k":"1","l":"2"}') == ["task_2"]
+    assert await task_ids(database, metadata='{"k":"2"}') == []
+    assert await task_ids(database, metadata=orjson.dumps({odd: "1"}).decode()) == ["task_3"]
+    assert await task_ids(database, created_after=NOW) == ["task_3"]
+    assert await task_ids(database, created_before=NOW + 5) == ["task_2", "task_1"]
+
+
+async def positions(database: Database, **wanted: object) -> list[str]:
+    settings: dict[str, object] = {"after": None, "limit": 10, **wanted}
+    found = await database.read(lambda tx: listings.event_page(tx, PROJECT, **settings))  # type: ignore[arg-type]
+    return [one.id for one in found]
+
+
+async def test_events_are_read_in_both_directions_by_type_and_by_task(database: Database) -> None:
+    made = [
+        event("evt_c", task_id="task_1", type="task.submitted", sequence=1),
+        event("evt_a", task_id="task_1", sequence=2),
+        event("evt_x", project_id=OTHER, task_id="task_9"),
+        event("evt_b", task_id="task_2"),
+    ]
+    await database.write(lambda tx: outbox.publish(tx, made, []))
+    assert await positions(database) == ["evt_c", "evt_a", "evt_b"]  # by position, not by id
+    assert await positions(database, after=1) == ["evt_a", "evt_b"]
+    assert await positions(database, newest_first=True, limit=2) == ["evt_b", "evt_a"]
+    assert await positions(database, newest_first=True, after=2) == ["evt_c"]
+    assert await positions(database, type="task.submitted") == ["evt_c"]
+    assert await positions(database, task="task_1") == ["evt_c", "evt_a"]
+    assert await positions(database, task="task_1", newest_first=True, limit=1) == ["evt_a"]
+    assert await positions(database, task="task_1", after=1, type="task.succeeded") == ["evt_a"]
+    assert await positions(database, task="task_9") == []
+    assert await database.read(lambda tx: listings.event(tx, "evt_x", PROJECT)) is None
+    found = await database.read(lambda tx: listings.event(tx, "evt_b", PROJECT))
+    assert found == replace(made[3], position=4)
+
+
+async def delivery_ids(database: Database, **wanted: object) -> list[str]:
+    settings: dict[str, object] = {"after": None, "limit": 10, **wanted}
+    found = await database.read(lambda tx: listings.delivery_page(tx, PROJECT, **settings))  # type: ignore[arg-type]
+    return [one.id for one in found]
+
+
+async def test_deliveries_are_found_by_status_endpoint_event_and_task(database: Database) -> None:
+    made = [
+        delivery("dlv_1"),
+        delivery("dlv_2", endpoint_id="ep_2", status=DeliveryStatus.EXHAUSTED, due_at=None),
+        delivery("dlv_3", event_id="evt_2", task_id="task_2"),
+        delivery("dlv_4", event_id="evt_3", project_id=OTHER, task_id="task_9"),
+    ]
+    happened = [event("evt_1", task_id="task_1"), event("evt_2", task_id="task_2"), event("evt_3", task_id="task_9")]
+    await database.write(lambda tx: outbox.publish(tx, happened, made))
+    assert await delivery_ids(database) == ["dlv_3", "dlv_2", "dlv_1"]
+    assert await delivery_ids(database, after="dlv_3", limit=1) == ["dlv_2"]
+    assert await delivery_ids(database, status="exhausted") == ["dlv_2"]
+    assert await delivery_ids(database, endpoint="ep_1") == ["dlv_3", "dlv_1"]
+    assert await delivery_ids(database, event="evt_1") == ["dlv_2", "dlv_1"]
+    assert await delivery_ids(database, event="evt_1", task="task_2") == []
+    assert await delivery_ids(database, task="task_1", status="pending") == ["dlv_1"]
+    assert await delivery_ids(database, task="task_9") == []
+    assert await database.read(lambda tx: listings.delivery(tx, "dlv_4", PROJECT)) is None
+    assert await database.read(lambda tx: listings.delivery(tx, "dlv_2", PROJECT)) == made[1]
+
+
+async def test_attempts_belong_to_their_delivery_in_order(database: Database) -> None:
+    made = [attempt("dlv_1", 2), attempt("dlv_2"), attempt("dlv_1", 1)]
+    await database.write(lambda tx: outbox.note_attempts(tx, made))
+    found = await database.read(lambda tx: listings.attempts(tx, ["dlv_1", "dlv_3"]))
+    assert {key: [one.number for one in of] for key, of in found.items()} == {"dlv_1": [1, 2], "dlv_3": []}
+
+
+async def test_hidden_and_deleted_endpoints_are_not_listed(database: Database) -> None:
+    await plant(
+        database,
+        *(endpoint(f"ep_{n}") for n in range(3)),
+        endpoint("ep_8", hidden=True),
+        endpoint("ep_9", status=EndpointStatus.DISABLED),
+    )
+    await database.write(lambda tx: endpoints.delete(tx, "ep_1", PROJECT, now=NOW))
+    found = await database.read(lambda tx: listings.endpoint_page(tx, PROJECT, after=None, limit=10))
+    assert [one.id for one in found] == ["ep_9", "ep_2", "ep_0"]
+    found = await database.read(lambda tx: listings.endpoint_page(tx, PROJECT, after="ep_9", limit=1))
+    assert [one.id for one in found] == ["ep_2"]
+
+
+async def test_a_project_knows_its_deleted_endpoints_and_no_others(database: Database) -> None:
+    await plant(database, endpoint("ep_1"), endpoint("ep_8", hidden=True))
+    await database.write(lambda tx: endpoints.delete(tx, "ep_1", PROJECT, now=NOW))
+    asked = [("ep_1", PROJECT), ("ep_1", OTHER), ("ep_8", PROJECT), ("ep_2", PROJECT)]
+    known = [await database.read(lambda tx, ask=ask: endpoints.known(tx, *ask)) for ask in asked]  # type: ignore[misc]
+    assert known == [True, False, False, False]
+
+
+async def test_open_tasks_are_counted_up_to_a_bound(database: Database) -> None:
+    waiting = [task(f"task_{n}") for n in range(3)]
+    bought = [task(f"task_{n}", status=TaskStatus.PROCESSING) for n in range(3, 8)]
+    await plant(database, *waiting, *bought, finished("task_9"), task("task_a", account="second"))
+    assert await database.read(lambda tx: tasks.open_at_most(tx, "cloudsway", bound=100)) == 8
+    assert await database.read(lambda tx: tasks.open_at_most(tx, "cloudsway", bound=2)) == 4
+
+
+async def test_proving_a_write_needs_one(database: Database) -> None:
+    async def unit(tx: Connection) -> None:
+        await projects.touch(tx)
+
+    await database.write(unit)
+    with pytest.raises(Exception, match="readonly"):
+        await database.read(unit)
+
+
+PLANS = [
+    (listings.TASKS, "tasks_by_project (project_id=? AND id<?)"),
+    (listings.TASKS_OF_REFERENCE, "tasks_of_reference (project_id=? AND reference=? AND id<?)"),
+    (listings.EVENTS, "events_by_project (project_id=? AND position>?)"),
+    (listings.EVENTS_NEWEST, "events_by_project (project_id=? AND position<?)"),
+    (listings.EVENTS_OF_TASK, "events_by_task (task_id=?)"),
+    (listings.DELIVERIES, "deliveries_by_project (project_id=? AND id<?)"),
+    (listings.DELIVERIES_OF_EVENT, "deliveries_once (event_id=?)"),
+    (listings.DELIVERIES_OF_TASK, "deliveries_once (event_id=?)"),
+    (listings.ENDPOINTS, "endpoints_by_project (project_id=? AND id<?)"),
+]
+
+
+@pytest.mark.parametrize(("text", "index"), PLANS)
+async def test_a_page_is_one_range_of_one_index(database: Database, tmp_path: Path, text: str, index: str) -> None:
+    """Of an empty database, whose planner knows no more than one that was never analysed."""
+    raw = sqlite3.connect(tmp_path / "t.db")
+    try:
+        names = {"project_id", "after", "created_after", "created_before", "status", "provider", "account", "metadata"}
+        names |= {"reference", "type", "task", "event", "endpoint"}
+        values = dict.fromkeys(names, "x")
+        plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {text}", {**values, "batch": 1})]
+    finally:
+        raw.close()
+    assert any(index in line for line in plan), plan
+    assert not any(line.startswith("SCAN") and "json_each" not in line and "VIRTUAL" not in line for line in plan), plan

@@ -1,0 +1,139 @@
+"""The hot queries cost what is due and not what is stored: each runs on its index, whatever piles up beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from storage import callbacks, lanes, outbox, projects, tasks
+from storage.database import Connection, open_database
+from storage.records import DeliveryStatus, LaneKind, SubmissionStatus, TaskStatus
+from tests.storage.builders import ACCOUNT, NOW, PAST, delivery, event, finished, project, push, submission, task
+
+ACCOUNTS = orjson.dumps([ACCOUNT]).decode()
+IDS = orjson.dumps([f"sub_{n}" for n in range(5)]).decode()
+OF_ACCOUNT = {"account": ACCOUNT, "status": "processing", "now": NOW, "batch": 20}
+OF_ENDPOINT = {"endpoint_id": "ep_1", "now": NOW, "batch": 20}
+CLAIM = {"accounts": ACCOUNTS, "now": NOW, "ttl": 60, "owner": "a", "batch": 20}
+
+# Query, its parameters, the index that must carry it.
+HOT = {
+    "tasks.DUE": (tasks.DUE, OF_ACCOUNT, "tasks_due"),
+    "tasks.NEXT_DUE": (tasks.NEXT_DUE, OF_ACCOUNT, "tasks_due"),
+    "tasks.NEXT_DUE_AFTER": (tasks.NEXT_DUE_AFTER, OF_ACCOUNT, "tasks_due"),
+    "tasks.ADRIFT": (tasks.ADRIFT, {"account": ACCOUNT}, "tasks_open"),
+    "tasks.OPEN_AT_PROVIDER": (tasks.OPEN_AT_PROVIDER, {"account": ACCOUNT}, "tasks_open"),
+    "tasks.OVERDUE": (tasks.OVERDUE, {"before": NOW, "batch": 20}, "tasks_overdue"),
+    "tasks.BY_IDS": (tasks.BY_IDS, {"ids": IDS}, "sqlite_autoindex_tasks_1"),
+    "tasks.BY_SUBMISSIONS": (tasks.BY_SUBMISSIONS, {"ids": IDS}, "sqlite_autoindex_submissions_1"),
+    "tasks.OWNER_OF_PROVIDER_TASK": (
+        tasks.OWNER_OF_PROVIDER_TASK,
+        {"account": ACCOUNT, "provider_task_id": "job_7"},
+        "tasks_by_provider_task",
+    ),
+    "callbacks.UNVERIFIED": (callbacks.UNVERIFIED, {"account": ACCOUNT, "batch": 20}, "observations_unverified"),
+    "callbacks.ANY_UNVERIFIED": (callbacks.ANY_UNVERIFIED, {"account": ACCOUNT}, "observations_unverified"),
+    "outbox.DUE": (outbox.DUE, OF_ENDPOINT, "deliveries_due"),
+    "outbox.NEXT_DUE": (outbox.NEXT_DUE, OF_ENDPOINT, "deliveries_due"),
+    "outbox.NEXT_DUE_AFTER": (outbox.NEXT_DUE_AFTER, OF_ENDPOINT, "deliveries_due"),
+    "lanes.CLAIM": (lanes.CLAIM, CLAIM, "lanes_due"),
+    "lanes.HEARTBEAT": (lanes.HEARTBEAT, CLAIM, "lanes_owned"),
+    "lanes.VOID_LEASES": (lanes.VOID_LEASES, {}, "lanes_owned"),
+    "lanes.NEXT_CLAIM": (lanes.NEXT_CLAIM, CLAIM, "lanes_due"),
+}
+
+
+async def fill(path: str, finished_rows: int) -> None:
+    """Thirty rows of each sort that are due or open, and as many as asked for that are over."""
+    database = await open_database(f"sqlite:///{path}", clock=lambda: NOW)
+
+    async def due(tx: Connection) -> None:
+        await projects.insert(tx, project())
+        for n in range(30):
+            open_task = task(f"task_{n}", status=TaskStatus.PROCESSING, due_at=PAST, deadline_at=PAST)
+            await tasks.insert(tx, replace(open_task, provider_task_id=f"job_{n}"))
+        await tasks.insert_submissions(tx, [submission(f"sub_{n}", f"task_{n}") for n in range(30)])
+        await callbacks.insert_pushes(tx, [push(f"obs_{n}") for n in range(30)])
+        owed = [delivery(f"dlv_{n}", event_id=f"evt_{n}") for n in range(30)]
+        await outbox.publish(tx, [event(f"evt_{n}") for n in range(30)], owed)
+        await lanes.arrive(tx, {(LaneKind.ENDPOINT, f"ep_{n}"): PAST for n in range(30)})
+
+    async def over(tx: Connection) -> None:
+        numbers = range(finished_rows)
+        for n in numbers:
+            await tasks.insert(tx, finished(f"task_f{n}", provider_task_id=f"job_f{n}", deadline_at=PAST))
+        settled = [submission(f"sub_f{n}", f"task_f{n}", status=SubmissionStatus.ACCEPTED) for n in numbers]
+        await tasks.insert_submissions(tx, settled)
+        await callbacks.insert_pushes(tx, [push(f"obs_f{n}", verified_at=NOW) for n in numbers])
+        done = [
+            delivery(f"dlv_f{n}", event_id=f"evt_f{n}", status=DeliveryStatus.DELIVERED, due_at=None) for n in numbers
+        ]
+        await outbox.publish(tx, [event(f"evt_f{n}") for n in numbers], done)
+        await lanes.arrive(tx, {(LaneKind.ENDPOINT, f"ep_f{n}"): PAST for n in numbers})
+        await tx.fetch("UPDATE lanes SET next_due_at = NULL WHERE key LIKE 'ep_f%'")
+
+    try:
+        await database.write(due)
+        await database.write(over)
+    finally:
+        await database.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sqlite3.Connection, sqlite3.Connection]]:
+    """A young database and an old one, with the same work to do."""
+    folder = tmp_path_factory.mktemp("plans")
+    for name, finished_rows in (("young", 0), ("old", 3000)):
+        asyncio.run(fill(f"{folder}/{name}.db", finished_rows))
+    with (
+        closing(sqlite3.connect(folder / "young.db", isolation_level=None)) as young,
+        closing(sqlite3.connect(folder / "old.db", isolation_level=None)) as old,
+    ):
+        yield young, old
+
+
+def plan(raw: sqlite3.Connection, text: str, params: Mapping[str, object]) -> list[str]:
+    return [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {text}", params)]
+
+
+def run(raw: sqlite3.Connection, text: str, params: Mapping[str, object]) -> tuple[list[Any], int]:
+    """The rows, and how many instructions of SQLite's machine they took."""
+    count = 0
+
+    def tick() -> None:
+        nonlocal count
+        count += 1
+
+    raw.execute("BEGIN")
+    raw.set_progress_handler(tick, 1)
+    try:
+        return raw.execute(text, params).fetchall(), count
+    finally:
+        raw.set_progress_handler(None, 1)
+        raw.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize(("text", "params", "index"), HOT.values(), ids=HOT)
+def test_a_hot_query_runs_on_its_index(
+    files: tuple[sqlite3.Connection, sqlite3.Connection], text: str, params: Mapping[str, object], index: str
+) -> None:
+    steps = plan(files[1], text, params)
+    assert any(f"INDEX {index} " in f"{step} " for step in steps), steps
+    scans = [step for step in steps if step.startswith("SCAN ") and "json_each" not in step and index not in step]
+    assert scans == []
+
+
+@pytest.mark.parametrize(("text", "params", "index"), HOT.values(), ids=HOT)
+def test_a_hot_query_costs_the_same_beside_thousands_of_finished_rows(
+    files: tuple[sqlite3.Connection, sqlite3.Connection], text: str, params: Mapping[str, object], index: str
+) -> None:
+    (young_rows, young_cost), (old_rows, old_cost) = (run(raw, text, params) for raw in files)
+    assert old_rows == young_rows
+    assert old_cost <= young_cost * 1.1
