@@ -18,6 +18,7 @@ from service.api.app import create_app
 from service.api.context import Context
 from service.core import ids
 from service.core.keys import Keyring, key_id_of
+from service.core.schedule import Bucket
 from service.core.tokens import Tokens
 from service.net.client import Channel, ProviderClient
 from service.net.dial import boottime
@@ -187,10 +188,17 @@ def _wire(
     )
     polling = PollDesk(recorder=recorder, client=client, clock=clock)
 
+    buckets: dict[str, Bucket] = {}
+
     def make(lane: Lane) -> Worker:
         if lane.kind is LaneKind.ENDPOINT:
             return EndpointLane(lane, relaying)
-        return AccountLane(lane, accounts[lane.key], database=database, submitting=submitting, polling=polling)
+        account = accounts[lane.key]
+        # Kept beyond the lane: a lane given back and taken again by the same process has not spent more than its rate.
+        bucket = buckets.setdefault(lane.key, Bucket(account.rate, now=clock()))
+        return AccountLane(
+            lane, account, database=database, submitting=submitting, polling=polling, bucket=bucket
+        )
 
     lanes = Lanes(
         database,

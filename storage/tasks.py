@@ -114,14 +114,11 @@ READ = select(
 )
 
 # Names all statuses of `tasks_open` too: SQLite uses a partial index only for a query that repeats its condition.
-ADRIFT = select(
-    COLUMNS,
-    """
-      FROM tasks t
+ADRIFT = """
+    SELECT t.id, s.id FROM tasks t JOIN submissions s ON s.task_id = t.id AND s.number = t.submissions
      WHERE t.account = :account AND t.status = 'submitting' AND t.status IN ('submitting', 'unconfirmed', 'processing')
      ORDER BY t.id
-""",
-)
+"""
 
 OPEN_AT_PROVIDER = """
     SELECT count(*) FROM tasks WHERE account = :account AND status IN ('submitting', 'unconfirmed', 'processing')
@@ -224,9 +221,9 @@ async def next_due_after(tx: Connection, account: str, status: TaskStatus, *, no
     return at  # type: ignore[return-value]
 
 
-async def adrift(tx: Connection, account: str) -> list[Task]:
-    """Tasks left `submitting`. To a new owner of the lane they are purchases of unknown fate."""
-    return [from_row(row) for row in await tx.fetch(ADRIFT, {"account": account})]
+async def adrift(tx: Connection, account: str) -> list[tuple[str, str]]:
+    """(task, submission) of what was left `submitting`. To a new owner of the lane these are of unknown fate."""
+    return [(str(task), str(submission)) for task, submission in await tx.fetch(ADRIFT, {"account": account})]
 
 
 async def open_at_provider(tx: Connection, account: str) -> int:

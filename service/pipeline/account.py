@@ -50,8 +50,16 @@ class AccountLane:
     """Submits, polls, looks up and verifies for one account, within its rate, its cap of open tasks and its breaker."""
 
     def __init__(
-        self, lane: Lane, account: AccountDesk, *, database: Database, submitting: SubmitDesk, polling: PollDesk
+        self,
+        lane: Lane,
+        account: AccountDesk,
+        *,
+        database: Database,
+        submitting: SubmitDesk,
+        polling: PollDesk,
+        bucket: Bucket | None = None,
     ) -> None:
+        """`bucket`: the account's rate in this process, which outlives the lane; a new one starts empty."""
         self.lane = lane
         self.lost = False
         self._account = account
@@ -59,7 +67,7 @@ class AccountLane:
         self._submitting = submitting
         self._polling = polling
         self._clock = polling.clock
-        self._bucket = Bucket(account.rate, now=self._clock())
+        self._bucket = bucket or Bucket(account.rate, now=self._clock())
         self._breaker = Breaker.load(lane.breaker)
         self._held_until = lane.held_until or 0  # submits only: the key or balance is refused, or we were told to wait
         self._held_reason = lane.held_reason
@@ -132,11 +140,17 @@ class AccountLane:
     async def _recover(self) -> None:
         """What a dead owner left `submitting` may or may not have been bought."""
         adrift = await self._database.read(lambda tx: tasks.adrift(tx, self.lane.key))
-        for task in adrift:
-            if task.id not in self._submits:
-                reading = Reading(claim=Claim.AMBIGUOUS, detail="the process ended while it was submitting")
+        reading = Reading(claim=Claim.AMBIGUOUS, detail="the process ended while it was submitting")
+        for task_id, submission_id in adrift:
+            if task_id not in self._submits:
                 await self._polling.recorder.record(
-                    Observation(task_id=task.id, source=Source.SUBMIT, reading=reading, at=self._clock())
+                    Observation(
+                        task_id=task_id,
+                        source=Source.SUBMIT,
+                        reading=reading,
+                        at=self._clock(),
+                        submission_id=submission_id,
+                    )
                 )
         self._recovered = True
 

@@ -268,13 +268,15 @@ async def test_the_next_due_time_is_of_the_account_and_status(database: Database
 async def test_tasks_left_submitting_are_found(database: Database) -> None:
     await plant(
         database,
-        task("task_b", status=TaskStatus.SUBMITTING),
-        task("task_a", status=TaskStatus.SUBMITTING, due_at=None),
-        task("task_c", status=TaskStatus.SUBMITTING, account="other"),
+        task("task_b", status=TaskStatus.SUBMITTING, submissions=1),
+        task("task_a", status=TaskStatus.SUBMITTING, due_at=None, submissions=1),
+        task("task_c", status=TaskStatus.SUBMITTING, account="other", submissions=1),
         task("task_d"),
     )
+    made = [submission(f"sub_{name}", f"task_{name}") for name in "abcd"]
+    await database.write(lambda tx: tasks.insert_submissions(tx, made))
     found = await database.read(lambda tx: tasks.adrift(tx, ACCOUNT))
-    assert [one.id for one in found] == ["task_a", "task_b"]
+    assert found == [("task_a", "sub_a"), ("task_b", "sub_b")]
 
 
 async def test_jobs_at_the_provider_are_counted(database: Database) -> None:

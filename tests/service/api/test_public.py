@@ -72,7 +72,8 @@ class Counting:
         result: T = await self.real.read(unit)
         return result
 
-    def claim_serving(self) -> None: ...
+    def claim_serving(self) -> bool:
+        return True
 
     async def close(self) -> None: ...
 
