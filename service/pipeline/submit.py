@@ -41,13 +41,14 @@ async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading 
     # Anchored before the stored deadline is computed, so the guard at the socket is never later than what is on disk.
     deadline = desk.boottime() + account.submit_deadline_seconds
     submission_id = desk.mint("sub")
+    deadline_at = desk.clock() + int(account.submit_deadline_seconds * SECOND)
     intent = Observation(
         task_id=task.id,
         source=Source.SUBMIT,
         reading=Reading(claim=Claim.INTENT),
         at=desk.clock(),
         submission_id=submission_id,
-        submission_deadline_at=desk.clock() + int(account.submit_deadline_seconds * SECOND),
+        submission_deadline_at=deadline_at,
     )
     recorded = await desk.recorder.record(intent)
     if recorded.outcome is not Outcome.CHANGED or recorded.task is None or recorded.task.finished_at is not None:
@@ -56,7 +57,12 @@ async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading 
     reading = await _ask(recorded.task, submission_id, account, desk, deadline)
     failpoints.reach("after_reply")
     answer = Observation(
-        task_id=task.id, source=Source.SUBMIT, reading=reading, at=desk.clock(), submission_id=submission_id
+        task_id=task.id,
+        source=Source.SUBMIT,
+        reading=reading,
+        at=desk.clock(),
+        submission_id=submission_id,
+        submission_deadline_at=deadline_at,  # says which submission it answers: a stale answer decides nothing
     )
     await desk.recorder.record_surely(answer)
     failpoints.reach("after_submitted")
