@@ -22,7 +22,7 @@ demo: $(READY) ## the whole thing on this machine: no account, nothing is paid
 	@$(VENV)/bin/taskrelay demo $(ARGS)
 
 test: $(READY) ## every test (make test ARGS="-k lanes" for some)
-	@$(VENV)/bin/pytest $(ARGS)
+	@$(VENV)/bin/pytest -n auto --dist loadfile $(ARGS)
 
 check: $(READY) ## formatting, lint, types
 	@$(VENV)/bin/ruff format --check --quiet . || { echo 'Not formatted; to mend it: $(VENV)/bin/ruff format .'; exit 1; }
