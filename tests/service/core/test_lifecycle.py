@@ -441,7 +441,7 @@ def test_a_push_rings_when_it_claims_something_ahead_or_cannot_be_read(task: Tas
     assert ringing(task) == expected
 
 
-@pytest.mark.parametrize("claim", EVERYTHING)
+@pytest.mark.parametrize("claim", sorted(EVERYTHING))
 def test_c9_a_push_about_another_job_rings_for_the_tokens_own_task(claim: Claim) -> None:
     assert rings(RUNNING, Reading(claim=claim, provider_task_id="job-2"))
     assert not rings(CANCELED, Reading(claim=claim, provider_task_id="job-2"))
