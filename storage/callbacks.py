@@ -8,12 +8,18 @@ from typing import Any
 from storage.database import Connection
 from storage.records import ObservationRow, TimelineEntry
 
-# The same push twice is one observation: the second insert returns no row.
+# The same push twice is one observation: the second insert writes no row.
 INSERT_PUSH = """
     INSERT INTO observations (id, task_id, submission_id, account, source, claim, content, raw, digest, seen_at, verified_at)
     VALUES (:id, :task_id, :submission_id, :account, :source, :claim, :content, :raw, :digest, :seen_at, :verified_at)
     ON CONFLICT (submission_id, digest) WHERE digest IS NOT NULL DO NOTHING
-    RETURNING id
+    /*postgres: RETURNING id */
+"""
+
+STORED = """
+    SELECT id FROM observations
+     WHERE task_id IN (SELECT /*sqlite:*/ value FROM json_each(:tasks) /*postgres: unnest(:tasks::text[]) */)
+       AND id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
 """
 
 INSERT = """
@@ -63,7 +69,11 @@ TIMELINE_OF = """
 
 async def insert_pushes(tx: Connection, rows: Sequence[ObservationRow]) -> set[str]:
     """Keep pushes; returns the ids of those that were new."""
-    return {str(found) for (found,) in await tx.each(INSERT_PUSH, [_parameters(row) for row in rows])}
+    ids = [row.id for row in rows]
+    if await tx.change(INSERT_PUSH, [_parameters(row) for row in rows]) == len(rows):
+        return set(ids)
+    stored = await tx.fetch(STORED, {"tasks": list({row.task_id for row in rows}), "ids": ids})
+    return {str(found) for (found,) in stored}
 
 
 async def insert(tx: Connection, rows: Sequence[ObservationRow]) -> None:

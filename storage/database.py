@@ -27,6 +27,12 @@ class Connection(Protocol):
     async def many(self, sql: str, rows: Sequence[Params], /) -> None:
         """Run one statement per parameter set, return nothing: for inserts."""
 
+    async def change(self, sql: str, rows: Sequence[Params], /) -> int:
+        """Run one statement per parameter set, return how many rows were written. Each may write one row at most.
+
+        The text ends in `/*postgres: RETURNING … */`: SQLite counts by itself, and there RETURNING doubles the price.
+        """
+
 
 Unit = Callable[[Connection], Awaitable[T]]
 

@@ -12,12 +12,15 @@ as `$1`. Every other byte is common, so a statement can be pasted into either sh
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import LiteralString
 
 ALTERNATIVE = re.compile(r"/\*sqlite:\*/.*?/\*postgres:\s*(.*?)\s*\*/", re.DOTALL)
 ONLY_POSTGRES = re.compile(r"/\*postgres:\s*(.*?)\s*\*/", re.DOTALL)
 # Literals and remarks are matched first, so that nothing inside them counts as a name.
+WITHOUT_ROWID = ") /*sqlite:*/ WITHOUT ROWID /*postgres: */;"
 LITERAL_OR_NAME = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|(?<![:\w]):([a-z_][a-z0-9_]*)", re.DOTALL)
 
 
@@ -43,8 +46,29 @@ def postgres(text: str) -> tuple[str, tuple[str, ...]]:
     return LITERAL_OR_NAME.sub(number, text), tuple(names)
 
 
+@lru_cache(maxsize=1024)
+def sqlite(text: str) -> tuple[str, Callable[[Mapping[str, object]], tuple[object, ...]]]:
+    """The text with `?` for each `:name`, and what picks the values in that order.
+
+    By position because SQLite's binding by name looks every name up in a list, one after another: 3 of 25 µs of an UPDATE with 27.
+    """
+    names: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        if match.group(1) is None:
+            return match.group(0)
+        names.append(match.group(1))
+        return "?"
+
+    text = LITERAL_OR_NAME.sub(take, text)
+    if len(names) > 1:
+        return text, itemgetter(*names)
+    return text, lambda params: tuple(params[name] for name in names)
+
+
 def sqlite_schema(text: str) -> str:
     """DDL as SQLite takes it: STRICT tables know INTEGER, TEXT and BLOB only, and without STRICT 'zz' fits a BIGINT."""
     text = re.sub(r"\bBIGINT\b", "INTEGER", text)
     text = re.sub(r"\bBYTEA\b", "BLOB", text)
-    return re.sub(r"^\);", ") STRICT;", text, flags=re.MULTILINE)
+    text = re.sub(r"^\);", ") STRICT;", text, flags=re.MULTILINE)
+    return text.replace(WITHOUT_ROWID, ") STRICT, WITHOUT ROWID;")

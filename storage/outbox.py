@@ -46,7 +46,7 @@ NEXT_DUE_AFTER = """
 SETTLE = """
     UPDATE deliveries SET status = :status, attempts = :attempts, due_at = :due_at, updated_at = :now
      WHERE id = :id AND attempts = :was AND status = 'pending'
- RETURNING id
+ /*postgres: RETURNING id */
 """
 
 INSERT_ATTEMPT = """
@@ -149,9 +149,9 @@ async def next_due_after(tx: Connection, endpoint_id: str, *, now: int) -> int |
     return at  # type: ignore[return-value]
 
 
-async def settle(tx: Connection, settled: Sequence[Settled], *, now: int) -> set[str]:
-    """Write results back. Returns the deliveries that were still ours to settle; every attempt is kept as history."""
-    won = await tx.each(
+async def settle(tx: Connection, settled: Sequence[Settled], *, now: int) -> int:
+    """Write results back. Returns how many deliveries were still ours to settle; every attempt is kept as history."""
+    won = await tx.change(
         SETTLE,
         [
             {
@@ -166,7 +166,7 @@ async def settle(tx: Connection, settled: Sequence[Settled], *, now: int) -> set
         ],
     )
     await note_attempts(tx, [one.attempt for one in settled])
-    return {str(found) for (found,) in won}
+    return won
 
 
 async def note_attempts(tx: Connection, attempts: Sequence[Attempt]) -> None:

@@ -25,7 +25,7 @@ from typing import Any, NoReturn, TypeVar
 import aiosqlite
 import orjson
 
-from storage import migrate
+from storage import dialect, migrate
 from storage.database import Params, Unit
 from storage.errors import Duplicate, Missing, StorageError, Unavailable
 
@@ -45,25 +45,34 @@ class SQLiteConnection:
         self._raw = raw
 
     async def fetch(self, sql: str, params: Params | None = None, /) -> list[tuple[object, ...]]:
-        return self._raw.execute(sql, _bind(params) if params else {}).fetchall()
+        if not params:
+            return self._raw.execute(sql).fetchall()
+        text, values = dialect.sqlite(sql)
+        return self._raw.execute(text, _bind(values(params))).fetchall()
 
     async def each(self, sql: str, rows: Sequence[Params], /) -> list[tuple[object, ...]]:
-        execute = self._raw.execute
-        found: list[tuple[object, ...]] = []
-        for row in rows:
-            found += execute(sql, row).fetchall()
+        execute, found = self._raw.execute, list[tuple[object, ...]]()
+        if rows:
+            text, values = dialect.sqlite(sql)
+            for row in rows:
+                found += execute(text, values(row)).fetchall()
         return found
 
     async def many(self, sql: str, rows: Sequence[Params], /) -> None:
-        if rows:
-            self._raw.executemany(sql, rows)
+        await self.change(sql, rows)
+
+    async def change(self, sql: str, rows: Sequence[Params], /) -> int:
+        if not rows:
+            return 0
+        text, values = dialect.sqlite(sql)
+        return self._raw.executemany(text, map(values, rows)).rowcount
 
 
-def _bind(params: Params) -> Params:
+def _bind(values: tuple[object, ...]) -> tuple[object, ...]:
     """A list travels as JSON text for `json_each`."""
-    if any(type(value) is list for value in params.values()):
-        return {name: orjson.dumps(value).decode() if type(value) is list else value for name, value in params.items()}
-    return params
+    if any(type(value) is list for value in values):
+        return tuple(orjson.dumps(value).decode() if type(value) is list else value for value in values)
+    return values
 
 
 def drive(unit: Coroutine[Any, Any, T]) -> T:

@@ -25,8 +25,10 @@ SENTENCES: Mapping[str, str] = {
     "unknown_vocabulary": "{provider} answered with a word we do not know. That never ends a task.",
     "not_found": "{provider} does not find the job.",
     "query_failed": "{provider} could not be asked.",
-    "expired": "Its deadline passed.",
+    "push_not_confirmed": "A push claimed an end; {provider}, asked, does not show it yet.",
+    "expired": "It expired without an end.",
     "canceled": "Canceled before it was bought.",
+    "abandoned": "Given up by hand. {provider} may still have it and charge for it.",
     "conflict": "Something contradicts what is settled. Nothing was changed.",
 }
 REASONS = ("message", "detail", "why")

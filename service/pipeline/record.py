@@ -300,7 +300,7 @@ def _note_submission(seen: Observation, task: Task, step: Step, ledger: Ledger) 
 
 async def _write(tx: Connection, ledger: Ledger) -> None:
     changed = [
-        (ledger.found[task_id], before.version)
+        (ledger.found[task_id], before)
         for task_id, before in ledger.stored.items()
         if ledger.found[task_id] is not before
     ]

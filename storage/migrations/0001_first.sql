@@ -94,7 +94,7 @@ CREATE TABLE submissions (
 CREATE UNIQUE INDEX submissions_by_task ON submissions (task_id, number);
 
 CREATE TABLE observations (
-    id TEXT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL,
     task_id TEXT NOT NULL,
     submission_id TEXT,
     account TEXT NOT NULL,
@@ -104,9 +104,9 @@ CREATE TABLE observations (
     raw BYTEA,
     digest BYTEA, -- of a push's bytes: the same push twice is one observation
     seen_at BIGINT NOT NULL,
-    verified_at BIGINT
+    verified_at BIGINT,
+    PRIMARY KEY (task_id, id)
 );
-CREATE INDEX observations_by_task ON observations (task_id, id);
 CREATE UNIQUE INDEX observations_once ON observations (submission_id, digest) WHERE digest IS NOT NULL;
 -- The doorbell: a push that still asks for an authenticated query.
 CREATE INDEX observations_unverified ON observations (account, seen_at) WHERE verified_at IS NULL;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,16 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now += int(seconds * 1_000_000)
+
+
+@asynccontextmanager
+async def opened(url: str, clock: Callable[[], int]) -> AsyncIterator[Database]:
+    """Closed however the test ends: the driver's threads outlive a loop, and pytest would never end."""
+    database = await open_database(url, clock=clock)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from storage import projects, tasks
-from storage.database import Connection, Database, open_database
+from storage.database import Connection, Database
 from storage.errors import Duplicate, Missing, StorageError, Unavailable
 from storage.records import Project, TaskStatus
 from tests.storage.builders import plant, project, stored, task
-from tests.storage.conftest import Clock, Opener
+from tests.storage.conftest import Clock, Opener, opened
 
 
 async def insert(tx: Connection, row: Project) -> str:
@@ -212,7 +212,8 @@ async def test_an_empty_batch_is_no_statement(database: Database) -> None:
 @pytest.mark.parametrize("url", ["mysql://host/name", "sqlite:relative.db", "taskrelay.db", ""])
 async def test_an_unknown_scheme_is_refused_with_what_to_write(url: str, clock: Clock) -> None:
     with pytest.raises(ValueError, match="use sqlite:///"):
-        await open_database(url, clock=clock)
+        async with opened(url, clock):
+            pass
 
 
 async def test_the_path_of_a_url_is_relative_or_absolute(
@@ -220,5 +221,6 @@ async def test_the_path_of_a_url_is_relative_or_absolute(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for url in ("sqlite:///near.db", f"sqlite:///{tmp_path}/far.db"):
-        await (await open_database(url, clock=clock)).close()
+        async with opened(url, clock):
+            pass
     assert set(os.listdir(tmp_path)) == {"near.db", "far.db"}

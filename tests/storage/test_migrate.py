@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from storage import migrate, projects
-from storage.database import open_database
 from storage.errors import StorageError
 from tests.storage.builders import NOW
 from tests.storage.children import child, heard, tell
-from tests.storage.conftest import Clock, Opener
+from tests.storage.conftest import Clock, Opener, opened
 from tests.storage.schemas import expected, of_sqlite
 
 
@@ -70,11 +69,13 @@ def test_a_newer_schema_is_refused_and_left_alone(raw: sqlite3.Connection) -> No
 
 async def test_a_newer_schema_is_refused_at_the_door(tmp_path: Path, clock: Clock) -> None:
     url = f"sqlite:///{tmp_path}/t.db"
-    await (await open_database(url, clock=clock)).close()
+    async with opened(url, clock):
+        pass
     with closing(sqlite3.connect(tmp_path / "t.db", isolation_level=None)) as raw:
         raw.execute("INSERT INTO migrations (number, name, applied_at) VALUES (9999, 'later', 1)")
     with pytest.raises(StorageError, match="install the newer release"):
-        await open_database(url, clock=clock)
+        async with opened(url, clock):
+            pass
 
 
 def test_a_migration_that_breaks_leaves_nothing_of_itself(
@@ -93,6 +94,23 @@ def test_a_migration_that_breaks_leaves_nothing_of_itself(
     monkeypatch.undo()
     migrate.migrate_sqlite(raw, NOW)
     assert of_sqlite(raw) == expected()
+
+
+def test_a_migrator_keeps_others_out_before_it_looks(raw: sqlite3.Connection, tmp_path: Path) -> None:
+    migrate.migrate_sqlite(raw, NOW)
+    refused: list[str] = []
+
+    def interfere(text: str) -> None:
+        if text.startswith("SELECT number FROM migrations"):
+            try:
+                second.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                refused.append(str(error))
+
+    with closing(sqlite3.connect(tmp_path / "raw.db", isolation_level=None, timeout=0)) as second:
+        raw.set_trace_callback(interfere)
+        migrate.migrate_sqlite(raw, NOW)
+    assert refused == ["database is locked"]
 
 
 def test_a_later_release_applies_only_what_is_missing(raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,11 +140,8 @@ async def test_the_installation_keeps_its_id_and_another_has_another(
     name = await first.read(projects.installation)
     await first.close()
     assert await (await opener()).read(projects.installation) == name
-    elsewhere = await open_database(f"sqlite:///{tmp_path}/elsewhere.db", clock=clock)
-    try:
+    async with opened(f"sqlite:///{tmp_path}/elsewhere.db", clock) as elsewhere:
         assert await elsewhere.read(projects.installation) != name
-    finally:
-        await elsewhere.close()
 
 
 async def test_handles_that_open_an_empty_database_at_once_all_succeed(opener: Opener) -> None:

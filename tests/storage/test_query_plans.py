@@ -13,9 +13,10 @@ import orjson
 import pytest
 
 from storage import callbacks, lanes, outbox, projects, tasks
-from storage.database import Connection, open_database
+from storage.database import Connection
 from storage.records import DeliveryStatus, LaneKind, SubmissionStatus, TaskStatus
 from tests.storage.builders import ACCOUNT, NOW, PAST, delivery, event, finished, project, push, submission, task
+from tests.storage.conftest import opened
 
 ACCOUNTS = orjson.dumps([ACCOUNT]).decode()
 IDS = orjson.dumps([f"sub_{n}" for n in range(5)]).decode()
@@ -52,7 +53,6 @@ HOT = {
 
 async def fill(path: str, finished_rows: int) -> None:
     """Thirty rows of each sort that are due or open, and as many as asked for that are over."""
-    database = await open_database(f"sqlite:///{path}", clock=lambda: NOW)
 
     async def due(tx: Connection) -> None:
         await projects.insert(tx, project())
@@ -79,11 +79,9 @@ async def fill(path: str, finished_rows: int) -> None:
         await lanes.arrive(tx, {(LaneKind.ENDPOINT, f"ep_f{n}"): PAST for n in numbers})
         await tx.fetch("UPDATE lanes SET next_due_at = NULL WHERE key LIKE 'ep_f%'")
 
-    try:
+    async with opened(f"sqlite:///{path}", lambda: NOW) as database:
         await database.write(due)
         await database.write(over)
-    finally:
-        await database.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,15 @@ from tests.storage.children import child, heard, tell
 from tests.storage.conftest import Clock
 
 
+@asynccontextmanager
+async def opened(path: str, clock: Clock) -> AsyncIterator[SQLiteDatabase]:
+    database = await SQLiteDatabase.open(path, clock=clock)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> str:
     return str(tmp_path / "t.db")
@@ -28,16 +38,14 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 async def lite(path: str, clock: Clock) -> AsyncIterator[SQLiteDatabase]:
-    database = await SQLiteDatabase.open(path, clock=clock)
-    yield database
-    await database.close()
+    async with opened(path, clock) as database:
+        yield database
 
 
 @pytest.fixture
 async def other(lite: SQLiteDatabase, clock: Clock) -> AsyncIterator[SQLiteDatabase]:
-    database = await SQLiteDatabase.open(lite.path, clock=clock)
-    yield database
-    await database.close()
+    async with opened(lite.path, clock) as database:
+        yield database
 
 
 async def watch(database: SQLiteDatabase, see: Callable[[str], object]) -> None:
@@ -155,7 +163,8 @@ async def test_every_connection_is_in_wal_with_full_sync_and_foreign_keys(lite: 
 
 async def test_a_file_that_cannot_have_a_wal_is_refused(clock: Clock) -> None:
     with pytest.raises(StorageError, match="needs WAL and FULL"):
-        await SQLiteDatabase.open(":memory:", clock=clock)
+        async with opened(":memory:", clock):
+            pass
 
 
 async def test_a_reader_sees_one_snapshot_while_others_write(lite: SQLiteDatabase, other: SQLiteDatabase) -> None:
@@ -220,12 +229,38 @@ async def test_closing_does_not_take_the_reader_that_a_waiting_read_was_promised
 # Foreign writers
 
 
+async def test_a_file_whose_first_writer_is_another_process_is_waited_for(
+    path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself does not wait here: the switch to WAL is told BUSY at once."""
+    with foreign_writer(path) as foreign:
+        pauses: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                foreign.execute("ROLLBACK")
+
+        monkeypatch.setattr(sqlite, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=sleep))
+        async with opened(path, clock) as lite:
+            assert await numbers(lite) == []
+        assert len(pauses) == 3
+
+
+async def test_a_file_whose_first_writer_does_not_end_is_unavailable(
+    path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    with foreign_writer(path), pytest.raises(Unavailable, match="locked"):
+        async with opened(path, clock):
+            pass
+
+
 async def test_a_foreign_writer_makes_all_waiting_units_unavailable_in_one_wait(
     path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
-    lite = await SQLiteDatabase.open(path, clock=clock)
-    try:
+    async with opened(path, clock) as lite:
         seen: list[str] = []
         await watch(lite, seen.append)
         with foreign_writer(path):
@@ -233,15 +268,12 @@ async def test_a_foreign_writer_makes_all_waiting_units_unavailable_in_one_wait(
         assert {type(outcome) for outcome in outcomes} == {Unavailable}
         assert seen.count("BEGIN IMMEDIATE") == 1  # not one wait for each of them
         assert await asyncio.gather(*(lite.write(adding(n)) for n in range(20))) == list(range(20))
-    finally:
-        await lite.close()
 
 
 async def test_a_foreign_writer_that_comes_between_is_waited_for_once(
     path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
-    lite = await SQLiteDatabase.open(path, clock=clock)
     seen: list[str] = []
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as foreign:
 
@@ -250,7 +282,7 @@ async def test_a_foreign_writer_that_comes_between_is_waited_for_once(
             if seen.count("BEGIN IMMEDIATE") == 3 and not foreign.in_transaction:
                 foreign.execute("BEGIN IMMEDIATE")
 
-        try:
+        async with opened(path, clock) as lite:
             await watch(lite, step_in)
             units = [adding(1), refusing, adding(2), adding(3)]
             outcomes = await asyncio.gather(*(lite.write(unit) for unit in units), return_exceptions=True)
@@ -258,8 +290,6 @@ async def test_a_foreign_writer_that_comes_between_is_waited_for_once(
             assert seen.count("BEGIN IMMEDIATE") == 3
             foreign.execute("ROLLBACK")
             assert await numbers(lite) == [1]
-        finally:
-            await lite.close()
 
 
 async def test_a_write_waits_for_a_foreign_writer_that_hurries(lite: SQLiteDatabase) -> None:
@@ -315,13 +345,10 @@ async def test_one_process_serves_a_file_once(lite: SQLiteDatabase, other: SQLit
 
 async def test_another_name_of_the_file_is_the_same_file(lite: SQLiteDatabase, tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "alias.db").symlink_to(lite.path)
-    alias = await SQLiteDatabase.open(str(tmp_path / "alias.db"), clock=clock)
-    try:
-        lite.claim_serving()
+    lite.claim_serving()
+    async with opened(str(tmp_path / "alias.db"), clock) as alias:
         with pytest.raises(StorageError, match="is served by process"):
             alias.claim_serving()
-    finally:
-        await alias.close()
 
 
 # Files that are not right
@@ -339,7 +366,8 @@ def bytes_of(path: str) -> bytes:
 
 async def test_a_missing_folder_is_named(tmp_path: Path, clock: Clock) -> None:
     with pytest.raises(StorageError, match="the folder does not exist"):
-        await SQLiteDatabase.open(str(tmp_path / "nowhere" / "t.db"), clock=clock)
+        async with opened(str(tmp_path / "nowhere" / "t.db"), clock):
+            pass
 
 
 @contextmanager
@@ -352,27 +380,29 @@ def no_thread_left_behind() -> Iterator[None]:
 
 async def test_a_folder_is_no_database(tmp_path: Path, clock: Clock) -> None:
     with no_thread_left_behind(), pytest.raises(StorageError, match="unable to open"):
-        await SQLiteDatabase.open(str(tmp_path), clock=clock)
+        async with opened(str(tmp_path), clock):
+            pass
 
 
 async def test_a_file_of_something_else_is_refused_and_left_alone(path: str, clock: Clock) -> None:
     overwrite(path, 0, b"not a database" * 100)
     with no_thread_left_behind(), pytest.raises(StorageError, match="is not an SQLite database"):
-        await SQLiteDatabase.open(path, clock=clock)
+        async with opened(path, clock):
+            pass
     assert bytes_of(path) == b"not a database" * 100
 
 
 async def test_closing_leaves_no_thread_behind(path: str, clock: Clock) -> None:
     with no_thread_left_behind():
-        database = await SQLiteDatabase.open(path, clock=clock)
-        await database.write(adding(1))
-        await database.close()
+        async with opened(path, clock) as database:
+            await database.write(adding(1))
 
 
 async def test_an_old_sqlite_is_refused(path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
     with pytest.raises(StorageError, match=r"3\.37 or newer"):
-        await SQLiteDatabase.open(path, clock=clock)
+        async with opened(path, clock):
+            pass
 
 
 BROKEN = """
@@ -385,10 +415,9 @@ say("went on")
 
 @pytest.mark.parametrize("door", ["write", "read"])
 async def test_a_broken_file_stops_the_process_before_it_believes_anything(path: str, clock: Clock, door: str) -> None:
-    lite = await SQLiteDatabase.open(path, clock=clock)
-    await lite.write(adding(1))
-    page, size = await lite.read(place_of_projects)
-    await lite.close()
+    async with opened(path, clock) as lite:
+        await lite.write(adding(1))
+        page, size = await lite.read(place_of_projects)
     overwrite(path, (page - 1) * size, b"\xff" * size)
     with child(BROKEN, path, door) as running:
         said, complained = await asyncio.to_thread(running.communicate, timeout=30)

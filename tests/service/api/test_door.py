@@ -129,6 +129,7 @@ async def test_a_body_over_the_cap_is_refused_and_still_rings(
 
     answer = await client.post(path, content=drips() if streamed else b" " * (1 << 20))  # type: ignore[arg-type]
     assert answer.status_code == 413
+    assert taken <= (256 << 10) + (1 << 15)  # not a byte is read beyond what decides
     assert await bells(house) == [(task, "unknown")]
 
 

@@ -82,6 +82,7 @@ async def test_readiness_is_a_write_shared_by_all_who_ask_within_a_second(house:
     database = Counting(house.context.database)
     async with house.client(create_app(replace(house.context, database=database)), "") as anybody:
         answers = await asyncio.gather(*(anybody.get("/readyz") for _ in range(20)))
+        answers.append(await anybody.get("/readyz"))
     assert {answer.status_code for answer in answers} == {200}
     assert database.writes == 1
 
