@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Seen:
 
 
 async def scenario(point: str, folder: Path) -> Seen:
-    folder.mkdir()
+    os.mkdir(folder)
     # Uniqueness is off, so that a second purchase would be made and counted instead of refused.
     async with installation(folder, knobs=Knobs(job_seconds=0.5, unique_external_id=False)) as stack:
         await stack.start()
