@@ -12,7 +12,9 @@ from service.telemetry import failpoints
 
 
 def run(armed: str, reached: str) -> int:
-    program = f"from service.telemetry import failpoints as f; f.arm({armed!r}); [f.reach(n) for n in {reached!r}.split()]"
+    program = (
+        f"from service.telemetry import failpoints as f; f.arm({armed!r}); [f.reach(n) for n in {reached!r}.split()]"
+    )
     return subprocess.run([sys.executable, "-c", program], check=False).returncode
 
 
