@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api import auth, deliveries, endpoints, events, problems, providers, tasks, whoami
+from service.api import auth, deliveries, endpoints, events, problems, projects, providers, tasks, whoami
 from service.api.call import Answer, Call
 from service.api.context import Context
 from service.api.door import Door
@@ -44,6 +44,7 @@ ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
     ("GET", "/v1/deliveries", auth.ANYBODY, deliveries.page),
     ("GET", "/v1/deliveries/{id}", auth.ANYBODY, deliveries.one),
     ("GET", "/v1/whoami", auth.ANYBODY, whoami.whoami),
+    ("GET", "/v1/projects/current/secret", auth.WRITE_ENDPOINTS, projects.secret),
 )
 
 
@@ -111,6 +112,7 @@ def _routes(context: Context) -> list[Route]:
         Route("/", public.root),
         Route("/livez", public.live),
         Route("/readyz", public.ready),
+        Route("/docs/problems", public.problems),
         Route("/o/{token}", public.output),
     ]
     by_path: dict[str, dict[str, tuple[Scopes, Answer]]] = {}
@@ -126,6 +128,9 @@ def _keyed(answers: Mapping[str, tuple[Scopes, Answer]], context: Context) -> Ca
         scopes, answer = answers["GET" if request.method == "HEAD" else request.method]
         key = await auth.identify(request.scope["headers"], context.database)
         auth.demand(key, scopes)
+        if request.method == "POST" and "idempotency-key" in request.headers:
+            # Taken silently, a client that relies on it would buy twice.
+            raise problems.Problem("idempotency_key_unsupported", problems.NO_IDEMPOTENCY_KEY)
         response = await answer(Call(context=context, request=request, key=key))
         response.headers.setdefault("cache-control", "no-store")
         return response

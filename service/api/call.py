@@ -15,7 +15,12 @@ from service.api.context import Context
 from service.api.problems import Problem
 from storage.records import ApiKey
 
-NAMES = {"task": "task", "ep": "endpoint", "evt": "event", "dlv": "delivery"}
+NAMES = {
+    "task": ("task", "tasks"),
+    "ep": ("endpoint", "endpoints"),
+    "evt": ("event", "events"),
+    "dlv": ("delivery", "deliveries"),
+}
 ID = re.compile(r"[a-z]{2,8}_[0-9A-Z]{26}")
 
 
@@ -44,7 +49,8 @@ Answer: TypeAlias = Callable[[Call], Awaitable[Response]]
 
 def absent(prefix: str) -> Problem:
     """The one answer for what never was, what is gone, and what belongs to another project."""
-    return Problem("not_found", f"There is no {NAMES[prefix]} with this id.")
+    one, many = NAMES[prefix]
+    return Problem("not_found", f"Your project has no {one} with this id. GET /v1/{many} lists those it has.")
 
 
 def reply(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

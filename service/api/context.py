@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from service.core.keys import Keyring
 from service.core.tokens import Tokens
+from service.net.client import ProviderClient
 from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.create import CreateDesk
@@ -47,6 +48,7 @@ class Context:
     tokens: Tokens
     keyring: Keyring
     policy: Policy
+    client: ProviderClient
     clock: Callable[[], int]
     mint: Callable[[str], str]
     entropy: Callable[[int], bytes]

@@ -170,7 +170,8 @@ def _events(value: object, faults: list[Fault]) -> str | None:
         if not isinstance(type, str):
             faults.append(Fault(pointer=pointer("events", index), detail="This must be text, in quotes."))
         elif type not in SUBSCRIPTIONS:
-            close = difflib.get_close_matches(type[:40], SUBSCRIPTIONS, n=1)
+            # The shared "task." alone is half of any two types, so only a slip of the pen is close.
+            close = difflib.get_close_matches(type[:40], SUBSCRIPTIONS, n=1, cutoff=0.8)
             hint = f"Did you mean {close[0]}?" if close else f"There is {', '.join(SUBSCRIPTIONS)}."
             detail = f'There is no event type "{shown(type)}". {hint}'
             faults.append(Fault(pointer=pointer("events", index), detail=detail))

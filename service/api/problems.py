@@ -18,6 +18,15 @@ from service.pipeline.create import ReferenceTaken
 from storage.errors import Duplicate, StorageError
 
 TOLD = 10  # faults spelled out in the text; `errors` has them all
+NOWHERE = (
+    "There is nothing at this path. Paths look like /v1/tasks, without a slash at the end; docs/api.md lists them."
+)
+
+
+NO_IDEMPOTENCY_KEY = (
+    "This release keeps no Idempotency-Key, so a repeat would buy again. Leave the header out and send "
+    '"reference", your own id: as long as its task is open or succeeded, a second create answers 409 and names it.'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +41,9 @@ class Kind:
 
 CODES: Mapping[str, Kind] = {
     "malformed_json": Kind(status=400, title="The body cannot be read", type="invalid_request_error"),
+    "idempotency_key_unsupported": Kind(
+        status=400, title="Idempotency-Key is not kept yet", type="invalid_request_error"
+    ),
     "unauthorized": Kind(status=401, title="No valid API key", type="authentication_error"),
     "missing_scope": Kind(status=403, title="The API key may not do this", type="permission_error"),
     "not_found": Kind(status=404, title="Not found", type="not_found_error"),
@@ -85,9 +97,9 @@ def of(error: Exception, base: str) -> Problem:
             detail = "This could not be stored or read just now. Nothing was done; try again."
             return Problem("unavailable", detail, headers={"retry-after": "1"})
         case HTTPException(status_code=404):
-            return Problem("not_found", "There is nothing at this path. The routes are listed in the documentation.")
+            return Problem("not_found", NOWHERE)
         case HTTPException(status_code=405):
-            allow = (error.headers or {}).get("Allow", "")
+            allow = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))  # Starlette's is a set's
             return Problem("method_not_allowed", f"This path takes {allow}.", headers={"allow": allow})
         case _:
             return Problem(

@@ -50,6 +50,7 @@ def view(provider: Provider, context: Context) -> dict[str, object]:
             "callbacks": traits.callbacks,
             "batch": traits.batch,
             "look_up": traits.look_up,
+            "resend": traits.resend,
             "expected_seconds": traits.expected_seconds,
         },
         "accounts": accounts,

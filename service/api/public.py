@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from service import __version__
 from service.api.context import Context
-from service.api.problems import Problem
+from service.api.problems import CODES, Problem
 from storage import projects, tasks
 from storage.database import Connection
 from storage.errors import StorageError
@@ -58,7 +58,18 @@ class Public:
     async def root(self, request: Request) -> Response:
         """GET /: for somebody who opened the address in a browser."""
         base = self._context.base
-        return _said({"name": "taskrelay", "version": __version__, "api": f"{base}/v1", "docs": f"{base}/docs"})
+        return _said({"name": "taskrelay", "version": __version__, "api": f"{base}/v1", "problems": f"{base}/docs/problems"})
+
+    async def problems(self, request: Request) -> Response:
+        """GET /docs/problems: where the `type` of every error leads."""
+        page = "".join(
+            f'<h2 id="{code}">{code}</h2><p>{kind.status}. {kind.title}.</p>' for code, kind in CODES.items()
+        )
+        return Response(
+            f"<!doctype html><title>taskrelay: problems</title><h1>Problems</h1>{page}",
+            headers={"content-security-policy": "default-src 'none'", "cache-control": "max-age=3600"},
+            media_type="text/html",
+        )
 
     async def _check(self) -> bool:
         async def unit(tx: Connection) -> None:

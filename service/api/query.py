@@ -58,7 +58,9 @@ class Query:
         """One word of a closed set."""
         value = self._given.get(name)
         if value is not None and value not in words:
-            self._refuse(name, f'There is no {name} "{shown(value)}". There is {", ".join(words)}.')
+            close = difflib.get_close_matches(value[:40], list(words), n=1, cutoff=0.8)
+            hint = f"Did you mean {close[0]}?" if close else f"There is {', '.join(words)}."
+            self._refuse(name, f'There is no {name} "{shown(value)}". {hint}')
         return value
 
     def instant(self, name: str) -> int | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import orjson
 
 from service.core.following import Next
 from service.core.times import iso
-from storage.records import Task, TimelineEntry
+from storage.records import Task, TimelineEntry, evolve
 
 # `{provider}` and `{account}` of the task; the rest are members of the entry's detail.
 SENTENCES: Mapping[str, str] = {
@@ -16,6 +16,8 @@ SENTENCES: Mapping[str, str] = {
     "intent": "Submission {submission} to {provider} is on disk; nothing is bought before this.",
     "bound": "{provider} has it as job {provider_task_id}.",
     "refused": "{provider} refused it. Nothing was bought.",
+    "failed_over": "{provider} refused it. Nothing was bought. It goes on to {to_provider}/{to_model}, account {to_account}.",
+    "charged": "{provider} charges {charged} {unit}; {expected} {expected_unit} was expected.",
     "deferred": "{provider} did not take it for now. Nothing was bought; it is tried again in {again_in_seconds} s.",
     "ambiguous": "{provider} did not answer clearly. It may have taken the job and may charge for it.",
     "running": "{provider} is working on it.",
@@ -34,8 +36,21 @@ SENTENCES: Mapping[str, str] = {
 REASONS = ("message", "detail", "why")
 
 
+def tell_all(entries: Iterable[TimelineEntry], task: Task) -> list[dict[str, object]]:
+    """A task's entries, each told of whoever had the task then: it may have gone on from one to another."""
+    told: list[dict[str, object]] = []
+    for entry in entries:
+        detail = orjson.loads(entry.detail)
+        if entry.kind == "created" and "account" in detail:
+            task = evolve(task, provider=detail["provider"], account=detail["account"])
+        told.append(tell(entry, task))
+        if entry.kind == "failed_over":
+            task = evolve(task, provider=detail["to_provider"], account=detail["to_account"])
+    return told
+
+
 def tell(entry: TimelineEntry, task: Task) -> dict[str, object]:
-    """One entry as the API shows it."""
+    """One entry as the API shows it, of a task as it was then."""
     detail = orjson.loads(entry.detail)
     return {
         "at": iso(entry.at),

@@ -25,6 +25,7 @@ from service.core.observation import Claim, Observation, Reading, Source
 from service.core.schedule import Breaker
 from service.core.times import SECOND, iso
 from service.pipeline import create as creating
+from service.pipeline.preview import Bid, preview
 from storage import callbacks, lanes, listings, tasks
 from storage.database import Connection
 from storage.listings import TaskFilter
@@ -46,10 +47,15 @@ class Seen:
 
 async def create(call: Call) -> Response:
     """POST /v1/tasks: 202, or 200 when the client preferred to wait and the task has ended."""
-    Query(call.request, ()).settle()  # dry_run, were it ignored, would buy
+    query = Query(call.request, ("dry_run",))
+    dry = query.choice("dry_run", ("true", "false")) == "true"
+    query.settle()  # dry_run misspelt, were it ignored, would buy
     context = call.context
     preferred = preferred_wait(call.request, context.limits.wait_seconds)
     body = await read_json(call.request, context.limits)
+    if dry:
+        bids = await preview(requests.parse(body), call.project_id, context.creating(), context.client)
+        return reply({"object": "dry_run", **_bid(bids[0]), "fallbacks": [_bid(bid) for bid in bids[1:]]})
     task = await creating.create(requests.parse(body), call.project_id, context.creating())
     seen = Seen(task=task)
     if preferred:
@@ -110,7 +116,7 @@ async def timeline(call: Call) -> Response:
             "object": "timeline",
             "task": task_id,
             "status": seen.task.status,
-            "data": [story.tell(entry, seen.task) for entry in entries],
+            "data": story.tell_all(entries, seen.task),
             "next": story.next_view(following(seen, call.context)),
         }
     )
@@ -186,6 +192,22 @@ def _plain(task: Task, context: Context) -> dict[str, object]:
     return task_view(task, public_url=context.base, output_url=output_url)
 
 
+def _bid(bid: Bid) -> dict[str, object]:
+    """What would be sent to one of those who may be asked, and what it would cost."""
+    one, sent = bid.candidate, bid.request
+    return {
+        "provider": one.provider,
+        "account": one.account,
+        "model": one.model,
+        "input": orjson.Fragment(one.input),
+        "request": None
+        if sent is None
+        else {"method": sent.method, "url": sent.url, "headers": dict(sent.headers), "body": sent.body},
+        "cannot_be_sent": bid.why,
+        "cost": bid.cost,
+    }
+
+
 def view(seen: Seen, context: Context) -> dict[str, object]:
     """The whole task: as events show it, with evidence and what comes next."""
     shown = _plain(seen.task, context)
@@ -217,7 +239,8 @@ def following(seen: Seen, context: Context) -> Next | None:
     facts = Facts(
         now=context.clock(),
         pushes=account.pushes,
-        look_up=account.provider.traits.look_up,
+        look_up=account.look_up,
+        resend=account.provider.traits.resend,
         settle_seconds=account.settle_seconds,
         held_until=lane.held_until if lane is not None else None,
         held_reason=lane.held_reason if lane is not None else None,

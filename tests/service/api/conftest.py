@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import ssl
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -15,7 +16,9 @@ from service.api.context import Context, Limits
 from service.core import ids
 from service.core.keys import Keyring
 from service.core.tokens import Tokens
+from service.net.client import ProviderClient
 from service.net.guard import Policy
+from service.net.resolver import Resolver
 from service.pipeline.recorder import Recorder
 from service.pipeline.watch import Watch
 from storage import projects
@@ -24,6 +27,7 @@ from tests.service.api.house import House, accounts, desk
 from tests.storage.conftest import Clock
 
 BASE = "https://relay.example.org"
+TLS = ssl.create_default_context()  # slow to make, the same for all
 
 
 @pytest.fixture
@@ -53,6 +57,13 @@ async def house(tmp_path: Path, clock: Clock, public_url: str | None) -> AsyncIt
     tokens = Tokens(keyring, installation)
     configured, rung, watch = accounts(public_url), [], Watch()
     recorder = Recorder(database, desk(configured, tokens, clock, entropy), arrived=watch.recorded)
+    resolver = Resolver(lookup=lambda host: ["127.0.0.1"])
+    policy = Policy(
+        allow=(ip_network("10.1.0.0/16"), ip_network("127.0.0.0/8")),
+        ports=None,
+        denied_hosts=frozenset({"relay.example.org"}),
+    )
+    provider = ProviderClient(policy, resolver, user_agent="taskrelay/test", ssl_context=TLS)
     context = Context(
         database=database,
         recorder=recorder,
@@ -63,6 +74,7 @@ async def house(tmp_path: Path, clock: Clock, public_url: str | None) -> AsyncIt
         tokens=tokens,
         keyring=keyring,
         policy=Policy(allow=(ip_network("10.1.0.0/16"),), denied_hosts=frozenset({"relay.example.org"})),
+        client=provider,
         clock=clock,
         mint=mint,
         entropy=entropy,
@@ -73,6 +85,8 @@ async def house(tmp_path: Path, clock: Clock, public_url: str | None) -> AsyncIt
     await made.furnish()
     yield made
     await recorder.drain()
+    await provider.aclose()
+    resolver.close()
     await database.close()
 
 

@@ -100,3 +100,11 @@ async def test_what_is_no_http_is_turned_away_and_a_lifespan_is_granted(app: Api
     await app({"type": "lifespan"}, receive, send)  # type: ignore[arg-type]
     await app({"type": "websocket"}, receive, send)  # type: ignore[arg-type]
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
+
+
+async def test_an_idempotency_key_is_refused_and_not_ignored(client: httpx.AsyncClient, house: House) -> None:
+    before = await house.sizes()
+    refused = await client.post("/v1/tasks", json={}, headers={"idempotency-key": "order-8841"})
+    assert (refused.status_code, refused.json()["code"]) == (400, "idempotency_key_unsupported")
+    assert '"reference"' in refused.json()["detail"]
+    assert await house.sizes() == before

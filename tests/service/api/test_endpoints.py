@@ -119,3 +119,14 @@ async def test_another_projects_endpoint_is_not_there(
         assert (await stranger.delete(f"/v1/endpoints/{made['id']}")).status_code == 404
         assert (await stranger.get("/v1/endpoints")).json()["data"] == []
     assert (await client.get(f"/v1/endpoints/{made['id']}")).json()["status"] == "active"
+
+
+SLIPS = [("task.succeded", "Did you mean task.succeeded?"), ("task.done", "There is task.submitted, ")]
+
+
+@pytest.mark.parametrize(("type", "hint"), SLIPS)
+async def test_only_a_slip_of_the_pen_is_met_with_a_guess(client: httpx.AsyncClient, type: str, hint: str) -> None:
+    subscribed = await client.post("/v1/endpoints", json={"url": URL, "events": [type]})
+    listed = await client.get("/v1/events", params={"type": type})
+    for answer in (subscribed, listed):
+        assert hint in answer.json()["errors"][0]["detail"]

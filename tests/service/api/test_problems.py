@@ -58,6 +58,12 @@ def test_a_hundred_faults_are_all_listed_and_ten_are_spelled_out() -> None:
     assert len(problem.faults) == 100 and problem.detail.count("wrong.") == 10
 
 
+async def test_a_wrong_path_or_method_is_told_what_would_be_right(client: httpx.AsyncClient) -> None:
+    slash, method = await client.get("/v1/tasks/"), await client.put("/v1/tasks", json={})
+    assert "without a slash at the end" in slash.json()["detail"]
+    assert method.json()["detail"] == "This path takes GET, HEAD, POST."
+
+
 async def test_every_answer_carries_a_request_id_and_a_problem_repeats_it(client: httpx.AsyncClient) -> None:
     fine, wrong = await client.get("/v1/tasks"), await client.get("/v1/nothing")
     assert fine.headers["x-request-id"].startswith("req_")

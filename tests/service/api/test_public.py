@@ -45,7 +45,7 @@ async def test_a_bad_output_token_and_one_for_nothing_look_the_same(client: http
 async def test_the_root_points_to_the_documentation(house: House, app: Api) -> None:
     async with house.client(app, "") as anybody:
         told = (await anybody.get("/")).json()
-    assert (told["name"], told["docs"]) == ("taskrelay", "https://relay.example.org/docs")
+    assert (told["name"], told["problems"]) == ("taskrelay", "https://relay.example.org/docs/problems")
 
 
 async def test_alive_needs_no_database(house: House, app: Api) -> None:
@@ -109,3 +109,12 @@ async def test_a_method_a_path_does_not_take_is_told_those_it_takes(client: http
     answer = await client.put("/v1/tasks", json={})
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+
+
+async def test_the_type_of_every_problem_leads_to_a_page(client: httpx.AsyncClient) -> None:
+    refused = (await client.get("/v1/nothing")).json()
+    page = await client.get("/docs/problems")
+    anchor = refused["type"].partition("#")[2]
+    assert refused["type"].startswith("https://relay.example.org/docs/problems#")
+    assert (page.status_code, page.headers["content-security-policy"]) == (200, "default-src 'none'")
+    assert f'id="{anchor}"' in page.text
