@@ -79,6 +79,7 @@ class Service:
     lanes: Lanes
     sweep: Sweep
     watch: Watch
+    client: ProviderClient
 
     @property
     def loops(self) -> list[Loop]:
@@ -158,14 +159,14 @@ def _wire(
     installation: str,
 ) -> Service:
     chance = random.random
-    watch = Watch()
+    watch, public_url = Watch(), public_url_of(settings)
     desk = Desk(
         accounts={name: account.rules() for name, account in accounts.items()},
-        public_url=public_url_of(settings),
+        public_url=public_url,
         event_key=installation.encode(),  # never rotates, so a fact keeps its event id through restore and rotation
-        output_url=lambda task_id: f"{public_url_of(settings)}/o/{tokens.output(task_id)}",
+        output_url=lambda task_id: f"{public_url}/o/{tokens.output(task_id)}",
         clock=clock,
-        entropy=secrets.token_bytes,
+        entropy=os.urandom,
         chance=chance,
     )
 
@@ -186,7 +187,7 @@ def _wire(
     submitting = SubmitDesk(
         recorder=recorder, client=client, clock=clock, boottime=boottime, mint=mint, callback_token=tokens.callback
     )
-    polling = PollDesk(recorder=recorder, client=client, clock=clock)
+    polling = PollDesk(recorder=recorder, client=client, clock=clock, read_token=tokens.read_callback)
 
     buckets: dict[str, Bucket] = {}
 
@@ -196,9 +197,7 @@ def _wire(
         account = accounts[lane.key]
         # Kept beyond the lane: a lane given back and taken again by the same process has not spent more than its rate.
         bucket = buckets.setdefault(lane.key, Bucket(account.rate, now=clock()))
-        return AccountLane(
-            lane, account, database=database, submitting=submitting, polling=polling, bucket=bucket
-        )
+        return AccountLane(lane, account, database=database, submitting=submitting, polling=polling, bucket=bucket)
 
     lanes = Lanes(
         database,
@@ -219,6 +218,7 @@ def _wire(
         lanes=lanes,
         sweep=Sweep(database, recorder, clock=clock),
         watch=watch,
+        client=client,
     )
 
 
@@ -340,6 +340,7 @@ def server_of(service: Service) -> Server:
         tokens=service.tokens,
         keyring=service.keyring,
         policy=service.policy,
+        client=service.client,
         clock=clock,
         mint=mint,
         entropy=secrets.token_bytes,

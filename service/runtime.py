@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,17 @@ class Loop:
     name: str
     run_once: Callable[[], Awaitable[int]]
     every_seconds: float
+
+
+def ease_collector() -> None:
+    """Let the cycle collector look less often, and never at what lives as long as the process. For one that serves.
+
+    A batch in flight is thousands of objects without a cycle; looking through them every 700 took a tenth of all time.
+    Cycles are still found: at most 50,000 young objects wait for it, a few megabytes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 async def run(loops: Sequence[Loop], endless: Sequence[Callable[[], Awaitable[None]]], stopping: asyncio.Event) -> None:

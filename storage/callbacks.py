@@ -43,6 +43,10 @@ ANSWER = """
      WHERE account = :account AND task_id = :task_id AND verified_at IS NULL AND seen_at <= :up_to
 """
 
+PUSHED = """
+    SELECT content FROM observations WHERE task_id = :task_id AND digest IS NOT NULL ORDER BY id DESC LIMIT :batch
+"""
+
 OF_TASK = """
     SELECT id, task_id, submission_id, account, source, claim, content, raw, digest, seen_at, verified_at
       FROM observations WHERE task_id = :task_id ORDER BY id
@@ -98,6 +102,11 @@ async def answer(tx: Connection, asked: Sequence[tuple[str, str, int]], *, now: 
         ANSWER,
         [{"account": account, "task_id": task, "up_to": up_to, "now": now} for account, task, up_to in asked],
     )
+
+
+async def pushed(tx: Connection, task_id: str, *, batch: int) -> list[str]:
+    """What the latest pushes of a task said, newest first, as kept for replay."""
+    return [str(content) for (content,) in await tx.fetch(PUSHED, {"task_id": task_id, "batch": batch})]
 
 
 async def of_task(tx: Connection, task_id: str) -> list[ObservationRow]:

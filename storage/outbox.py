@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from storage.database import Connection
-from storage.records import Attempt, Delivery, Event
+from storage.records import Attempt, Delivery, Event, light
 
 INSERT_EVENT = """
     INSERT INTO events (id, project_id, task_id, provider, model, type, sequence, created_at, body, hard)
@@ -61,7 +60,7 @@ CANCEL_PENDING = """
 """
 
 
-@dataclass(frozen=True, slots=True)
+@light(frozen=True, slots=True)
 class Due:
     """A delivery ready to be sent, with the exact bytes."""
 
@@ -74,7 +73,7 @@ class Due:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Settled:
     """How one attempt ended and what becomes of its delivery."""
 

@@ -11,15 +11,24 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import dataclasses
+    from dataclasses import dataclass as light
+    from dataclasses import replace as evolve
 
-    evolve = dataclasses.replace
+    __all__ = ["evolve", "light"]  # here both are imported, and would not count as exported
 else:
 
+    def light(*, frozen, slots=False, kw_only=False):
+        """`dataclass(frozen=True)` that leaves the freezing to the type checker.
+
+        At run time it makes every field a call: 11 fields take 1.1 µs instead of 0.4, and a callback makes a hundred.
+        """
+        return dataclass(unsafe_hash=frozen, slots=slots, kw_only=kw_only)
+
     def evolve(task, **changes):
-        """`dataclasses.replace` for a task in a sixth of its time (2 against 13 µs), and every callback needs a few."""
+        """`dataclasses.replace` for a task in a twentieth of its time (0.6 against 13 µs), and every callback needs a few."""
         made = object.__new__(type(task))
-        made.__dict__.update(task.__dict__, **changes)
+        made.__dict__ = values = task.__dict__.copy()
+        values.update(changes)
         return made
 
 
@@ -110,7 +119,7 @@ class Streak(StrEnum):
     CREDENTIALS = "credentials"  # submits refused for the account's key or balance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why a task ended without an output. `retryable`: creating it again may work, and will be charged again."""
 
@@ -121,7 +130,7 @@ class Failure:
     provider_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Output:
     """One artefact at the provider. `duration`: seconds as the provider's decimal string."""
 
@@ -131,7 +140,7 @@ class Output:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@light(frozen=True, kw_only=True)
 class Task:
     """One paid job a client asked for. The one record without slots, because `evolve` copies its dictionary."""
 
@@ -143,6 +152,7 @@ class Task:
     status: TaskStatus
     input: str  # effective input, JSON text
     provider_options: str = "{}"
+    fallbacks: str = "[]"  # who is asked next should this one refuse, in order; JSON text of core.fallback
     metadata: str = "{}"
     reference: str | None = None
     webhook_endpoint_id: str | None = None  # hidden endpoint that carries `webhook_url`
@@ -182,7 +192,7 @@ class Task:
         return self.final_at is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Submission:
     """One try to buy a task. Its id is what the callback token names."""
 
@@ -198,7 +208,7 @@ class Submission:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class ObservationRow:
     """One observation as kept: normalised content for replay, raw bytes for people."""
 
@@ -215,7 +225,7 @@ class ObservationRow:
     verified_at: int | None  # None: a push that still asks for an authenticated query
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
     """What was observed, believed or done, and why. Ordered by (version, ordinal) within a task."""
 
@@ -228,7 +238,7 @@ class TimelineEntry:
     detail: str  # JSON text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Event:
     """An outward, immutable, signed fact. `body` holds the exact bytes that are signed and sent."""
 
@@ -245,7 +255,7 @@ class Event:
     position: int | None = None  # place in the feed, assigned by the database
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A subscriber's URL with its filter, secret and health."""
 
@@ -263,7 +273,7 @@ class Endpoint:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One event owed to one endpoint."""
 
@@ -281,7 +291,7 @@ class Delivery:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One HTTP try of a delivery."""
 
@@ -294,7 +304,7 @@ class Attempt:
     response_head: str | None  # at most 1 KiB, text-sanitised
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Lane:
     """Queue, rate, breaker and health of one remote party; owned by one replica at a time."""
 
@@ -309,7 +319,7 @@ class Lane:
     held_reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Project:
     """A tenant."""
 
@@ -319,7 +329,7 @@ class Project:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class ApiKey:
     """A credential of a project. Only a hash of the key is kept."""
 

@@ -35,6 +35,8 @@ OLDEST = (3, 37, 0)  # STRICT tables
 GROUP = 512  # units in one commit at most
 WAITING = 20_000  # units that may wait before callers are told to come back
 READERS = 2
+PAGE_BYTES = 8192  # a push and an event take 2.4 kB each: 4 kB pages hold one and waste the rest, a third more to commit
+CHECKPOINT_BYTES = 4_096_000  # four times as many brought no throughput, and a p99 of 20 instead of 11 ms
 BUSY_SECONDS = 5.0
 
 
@@ -246,12 +248,13 @@ async def _disconnect(connection: aiosqlite.Connection) -> None:
 
 def _configure(raw: sqlite3.Connection, path: str) -> None:
     """Set what a connection needs and read back what durability rests on."""
+    raw.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
     _switch_to_wal(raw)
     for pragma in (
         "synchronous = FULL",
         "foreign_keys = ON",
         "trusted_schema = OFF",
-        "wal_autocheckpoint = 1000",
+        f"wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}",
         "temp_store = MEMORY",
     ):
         raw.execute(f"PRAGMA {pragma}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, LiteralString
 
 import orjson
@@ -28,7 +29,7 @@ COLUMNS: LiteralString = """
     t.outputs, t.failure, t.final_at, t.late, t.charge, t.cost_unit, t.cost_estimated, t.cost_charged, t.unit_price,
     t.submissions, t.submission_deadline_at, t.resends, t.streak, t.streak_count, t.streak_since, t.streak_last_at,
     t.sequence, t.version, t.due_at,
-    t.deadline_at, t.created_at, t.submitted_at, t.finished_at, t.updated_at
+    t.deadline_at, t.created_at, t.submitted_at, t.finished_at, t.updated_at, t.fallbacks
 """
 
 INSERT = """
@@ -36,18 +37,19 @@ INSERT = """
         webhook_endpoint_id, webhook_url, webhook_events, phase, provider_status, provider_task_id, progress, outputs, failure,
         final_at, late, charge, cost_unit, cost_estimated, cost_charged, unit_price, submissions, submission_deadline_at, resends,
         streak, streak_count, streak_since, streak_last_at, sequence, version, due_at, deadline_at, created_at, submitted_at, finished_at,
-        updated_at)
+        updated_at, fallbacks)
     VALUES (:id, :project_id, :account, :provider, :model, :status, :input, :provider_options, :metadata, :reference,
         :webhook_endpoint_id, :webhook_url, :webhook_events, :phase, :provider_status, :provider_task_id, :progress, :outputs,
         :failure, :final_at, :late, :charge, :cost_unit, :cost_estimated, :cost_charged, :unit_price, :submissions,
         :submission_deadline_at, :resends, :streak, :streak_count, :streak_since, :streak_last_at,
         :sequence, :version, :due_at, :deadline_at, :created_at,
-        :submitted_at, :finished_at, :updated_at)
+        :submitted_at, :finished_at, :updated_at, :fallbacks)
 """
 
 # Compare-and-set on the version that was read. No row back means another writer was first.
 SAVE = """
-    UPDATE tasks SET status = :status, phase = :phase, provider_status = :provider_status, progress = :progress, outputs = :outputs, failure = :failure,
+    UPDATE tasks SET status = :status, phase = :phase, provider_status = :provider_status,
+        progress = :progress, outputs = :outputs, failure = :failure,
         final_at = :final_at, late = :late, charge = :charge, cost_unit = :cost_unit, cost_charged = :cost_charged,
         submissions = :submissions, submission_deadline_at = :submission_deadline_at, resends = :resends, streak = :streak,
         streak_count = :streak_count, streak_since = :streak_since, streak_last_at = :streak_last_at,
@@ -60,6 +62,13 @@ SAVE = """
 # Apart, because naming the column costs its unique index a look every time, and it changes once in a task's life.
 BIND = "UPDATE tasks SET provider_task_id = :provider_task_id WHERE id = :id"
 
+# Apart as well: a task goes on to another account rarely, and `account` stands in three indexes.
+MOVE = """
+    UPDATE tasks SET account = :account, provider = :provider, model = :model, input = :input,
+        provider_options = :provider_options, fallbacks = :fallbacks, cost_estimated = :cost_estimated, unit_price = :unit_price
+     WHERE id = :id
+"""
+
 BY_IDS = select(
     COLUMNS,
     """
@@ -70,7 +79,7 @@ BY_IDS = select(
 )
 
 BY_SUBMISSIONS = """
-    SELECT s.id, s.task_id FROM submissions s
+    SELECT s.id, s.task_id, s.account FROM submissions s
      WHERE s.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
 """
 
@@ -174,10 +183,10 @@ async def read(tx: Connection, ids: Iterable[str]) -> dict[str, Task]:
     return {task.id: task for task in map(from_row, await tx.fetch(READ, {"ids": sorted(set(ids))}))}
 
 
-async def by_submissions(tx: Connection, submission_ids: Iterable[str]) -> dict[str, str]:
-    """Submission id → task id, for those that exist."""
+async def by_submissions(tx: Connection, submission_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Submission id → its task's id and the account that made it, for those that exist."""
     rows = await tx.fetch(BY_SUBMISSIONS, {"ids": list(submission_ids)})
-    return {str(submission): str(task) for submission, task in rows}
+    return {str(submission): (str(task), str(account)) for submission, task, account in rows}
 
 
 async def save(tx: Connection, changed: Sequence[tuple[Task, Task]]) -> None:
@@ -193,6 +202,9 @@ async def save(tx: Connection, changed: Sequence[tuple[Task, Task]]) -> None:
             if task.provider_task_id != read.provider_task_id
         ],
     )
+    moved = [task for task, read in changed if _of_the_account(task) != _of_the_account(read)]
+    if moved:
+        await tx.many(MOVE, [_mover(task) for task in moved])
 
 
 async def get(tx: Connection, task_id: str, project_id: str) -> Task | None:
@@ -364,6 +376,7 @@ def from_row(row: Any) -> Task:
         submitted_at=row[38],
         finished_at=row[39],
         updated_at=row[40],
+        fallbacks=row[41],
     )
 
 
@@ -403,23 +416,27 @@ def _mutable(task: Task) -> dict[str, object]:
     }
 
 
+MOVED = (
+    "account", "provider", "model", "input", "provider_options", "fallbacks", "cost_estimated", "unit_price",
+)  # fmt: skip
+_of_the_account = attrgetter(*MOVED)
+
+
+def _mover(task: Task) -> dict[str, object]:
+    return {"id": task.id, **dict(zip(MOVED, _of_the_account(task), strict=True))}
+
+
 def _row(task: Task) -> dict[str, object]:
     return {
         **_mutable(task),
+        **_mover(task),
         "project_id": task.project_id,
-        "account": task.account,
-        "provider": task.provider,
-        "model": task.model,
-        "input": task.input,
-        "provider_options": task.provider_options,
         "metadata": task.metadata,
         "reference": task.reference,
         "webhook_endpoint_id": task.webhook_endpoint_id,
         "webhook_url": task.webhook_url,
         "webhook_events": task.webhook_events,
         "provider_task_id": task.provider_task_id,
-        "cost_estimated": task.cost_estimated,
-        "unit_price": task.unit_price,
         "deadline_at": task.deadline_at,
         "created_at": task.created_at,
     }

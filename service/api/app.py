@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api import auth, deliveries, endpoints, events, problems, projects, providers, tasks, whoami
+from service.api import auth, deliveries, endpoints, events, problems, projects, providers, tasks, uploads, whoami
 from service.api.call import Answer, Call
 from service.api.context import Context
 from service.api.door import Door
@@ -33,6 +33,7 @@ ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
     ("GET", "/v1/tasks/{id}", auth.READ_TASKS, tasks.one),
     ("GET", "/v1/tasks/{id}/timeline", auth.READ_TASKS, tasks.timeline),
     ("POST", "/v1/tasks/{id}/cancel", auth.WRITE_TASKS, tasks.cancel),
+    ("POST", "/v1/uploads", auth.WRITE_TASKS, uploads.create),
     ("GET", "/v1/providers", auth.ANYBODY, providers.page),
     ("GET", "/v1/providers/{name}", auth.ANYBODY, providers.one),
     ("POST", "/v1/endpoints", auth.WRITE_ENDPOINTS, endpoints.create),

@@ -28,6 +28,9 @@ class Limits:
     body_bytes: int = MIB
     callback_bytes: int = 256 * 1024
     body_seconds: float = 20.0  # for a whole body to arrive
+    upload_bytes: int = 10 * MIB
+    upload_seconds: float = 60.0  # for a whole file to arrive, and again for the provider to take it
+    uploads: int = 4  # at once, because each is held in memory
     wait_seconds: int = 60
     endpoints: int = 1000  # a project's
 
@@ -56,6 +59,7 @@ class Context:
     disabled: Mapping[str, str] = field(default_factory=dict)
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     limits: Limits = Limits()
+    uploading: set[object] = field(default_factory=set)  # those under way in this process
 
     @property
     def base(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeAlias
 
 import orjson
@@ -24,7 +24,7 @@ from storage.errors import StorageError
 log = logging.getLogger("taskrelay.callback")
 
 Message: TypeAlias = dict[str, Any]
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Headers: TypeAlias = Collection[tuple[bytes, bytes]]
 LONGEST_PATH = 400
 
 
@@ -140,7 +140,10 @@ class Door:
 
 def _headers(raw: Headers) -> dict[str, str]:
     """Names are lower-cased by the server. A header stated twice is one with both values (RFC 9110 §5.3)."""
-    found: dict[str, str] = {}
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if len(found) == len(raw):
+        return found  # nearly always: none is stated twice
+    found = {}
     for name, value in raw:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         found[key] = f"{found[key]}, {text}" if key in found else text

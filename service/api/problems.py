@@ -41,6 +41,7 @@ class Kind:
 
 CODES: Mapping[str, Kind] = {
     "malformed_json": Kind(status=400, title="The body cannot be read", type="invalid_request_error"),
+    "malformed_form": Kind(status=400, title="The form cannot be read", type="invalid_request_error"),
     "idempotency_key_unsupported": Kind(
         status=400, title="Idempotency-Key is not kept yet", type="invalid_request_error"
     ),
@@ -57,6 +58,7 @@ CODES: Mapping[str, Kind] = {
     "unsupported_media_type": Kind(status=415, title="Unsupported media type", type="invalid_request_error"),
     "invalid": Kind(status=422, title="The request is not valid", type="invalid_request_error"),
     "internal": Kind(status=500, title="Internal error", type="server_error"),
+    "upload_failed": Kind(status=502, title="The provider did not take the file", type="server_error"),
     "unavailable": Kind(status=503, title="Unavailable for the moment", type="server_error"),
 }
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.responses import Response
 
 from service.api.call import Call, listing, reply
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query
+from service.core.events import iso_or_none
 from service.core.request import shown
-from service.providers.base import Provider
+from service.core.schedule import Breaker
+from service.providers import catalogue
+from service.providers.base import Provider, Uploader
+from storage import lanes
+from storage.database import Connection
+from storage.records import Lane, LaneKind
 
 
 async def page(call: Call) -> Response:
     """GET /v1/providers"""
     Query(call.request, ()).settle()
-    views = [view(provider, call.context) for provider in call.context.providers.values()]
+    health = await _lanes(call.context)
+    views = [view(provider, call.context, health) for provider in call.context.providers.values()]
     return reply(listing(views, has_more=False, next=None))
 
 
@@ -27,13 +36,33 @@ async def one(call: Call) -> Response:
     if provider is None:
         known = ", ".join(call.context.providers)
         raise Problem("not_found", f'There is no provider "{shown(name)}". There is {known}.')
-    return reply(view(provider, call.context))
+    return reply(view(provider, call.context, await _lanes(call.context)))
 
 
-def view(provider: Provider, context: Context) -> dict[str, object]:
+async def _lanes(context: Context) -> dict[str, Lane]:
+    """The lanes of the accounts: what is known of their health."""
+
+    async def unit(tx: Connection) -> dict[str, Lane]:
+        found = [await lanes.get(tx, LaneKind.ACCOUNT, name) for name in context.accounts]
+        return {lane.key: lane for lane in found if lane is not None}
+
+    return await context.database.read(unit)
+
+
+def view(provider: Provider, context: Context, health: Mapping[str, Lane]) -> dict[str, object]:
     traits = provider.traits
     accounts: list[dict[str, object]] = [
-        {"name": name, "enabled": True, "callbacks": account.callbacks, "pushes": account.pushes}
+        {
+            "name": name,
+            "enabled": True,
+            "callbacks": account.callbacks,
+            "pushes": account.pushes,
+            "unit_price": account.unit_price,
+            "rate": account.rate,
+            "max_open_tasks": account.max_open_tasks,
+            "expected_seconds": account.expected_seconds,
+            "health": _health(health.get(name), context.clock()),
+        }
         for name, account in context.accounts.items()
         if account.provider.name == provider.name
     ]
@@ -43,7 +72,15 @@ def view(provider: Provider, context: Context) -> dict[str, object]:
         "object": "provider",
         "name": provider.name,
         "models": [
-            {"name": model.name, "inputs": sorted(model.inputs), "provider_options": sorted(model.options)}
+            {
+                "name": model.name,
+                "inputs": sorted(model.inputs),
+                "provider_options": sorted(model.options),
+                "input_schema": catalogue.input_schema(model),
+                "provider_options_schema": catalogue.options_schema(model),
+                "rules": list(model.rules),
+                "prices": catalogue.price_list(model),
+            }
             for model in provider.models.values()
         ],
         "traits": {
@@ -51,7 +88,20 @@ def view(provider: Provider, context: Context) -> dict[str, object]:
             "batch": traits.batch,
             "look_up": traits.look_up,
             "resend": traits.resend,
+            "uploads": isinstance(provider, Uploader),
             "expected_seconds": traits.expected_seconds,
         },
         "accounts": accounts,
+    }
+
+
+def _health(lane: Lane | None, now: int) -> dict[str, object]:
+    """Whether the account may be asked just now, and why not."""
+    probe_at = Breaker.load(lane.breaker).next_probe_at if lane is not None else None
+    held_until = lane.held_until if lane is not None and (lane.held_until or 0) > now else None
+    return {
+        "breaker": "closed" if probe_at is None else "open",
+        "next_probe_at": iso_or_none(probe_at),
+        "held_until": iso_or_none(held_until),
+        "held_reason": lane.held_reason if lane is not None and held_until is not None else None,
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,14 +14,21 @@ import typer
 from service.cli.terminal import FAILED, Json, Stop, say, show
 
 if TYPE_CHECKING:
+    from service.sandbox.jobs import Knobs
+    from service.sandbox.requestlog import RequestLog
+    from service.sandbox.rules import Scope
     from service.sandbox.subscriber import Subscriber
     from service.sandbox.world import World
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 
-SPEAKS = ("cloudsway", "ulazai")
-CONTROLS = ("ledger", "jobs", "requests", "script", "knobs", "reset")
+SPEAKS = ("cloudsway", "ulazai", "ulazai-2.6", "acedata", "apiinone")
+CONTROLS = ("ledger", "jobs", "requests", "script", "knobs", "rules", "accounts", "reset")
+FOR = "For all, or CONTRACT:VALUE, @KEY:VALUE, CONTRACT@KEY:VALUE; repeatable."
+
+Switch = list[str] | None
+Scoped = Mapping["Scope", Mapping[str, object]]
 
 
 def sandbox(
@@ -32,17 +41,85 @@ def sandbox(
     api_key: Annotated[
         str | None, typer.Option(envvar="SANDBOX_API_KEY", show_default=False, help="The one key it takes; else any.")
     ] = None,
+    credits: Annotated[Switch, typer.Option(help=f"What an account may spend in all. {FOR}")] = None,
+    concurrency: Annotated[Switch, typer.Option(help=f"Open jobs of an account. {FOR}")] = None,
+    rate: Annotated[Switch, typer.Option(help=f"Creates of an account, as 1/s or 24/h. {FOR}")] = None,
+    query_rate: Annotated[Switch, typer.Option(help=f"Queries of an account. {FOR}")] = None,
+    faults: Annotated[Switch, typer.Option(help=f'Directives for every create: "no-push,seconds=1". {FOR}')] = None,
+    query_faults: Annotated[Switch, typer.Option(help=f"Directives for every query. {FOR}")] = None,
+    webhook_secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SANDBOX_WEBHOOK_SECRET", show_default=False, help="whsec_…: Cloudsway's pushes are signed."
+        ),
+    ] = None,
+    apiinone_replies: Annotated[
+        str, typer.Option(help="Generation of API in One's replies: early, later or newest.")
+    ] = "later",
+    log_requests: Annotated[
+        Path | None,
+        typer.Option(show_default=False, help="Add every request with its body to this file, secrets masked."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Play the providers: same requests, replies, pushes and faults, nothing is paid. Ends at Ctrl-C.
 
     A prompt may order misbehaviour: "a paper boat [sandbox: no-push, seconds=0.5]".
     """
-    from service.sandbox.jobs import Knobs
+    switches = {
+        "credits": credits,
+        "concurrency_limit": concurrency,
+        "rate": rate,
+        "query_rate": query_rate,
+        "faults": faults,
+        "query_faults": query_faults,
+    }
+    plain = {
+        "api_key": api_key,
+        "job_seconds": None if by_hand else job_seconds,
+        "webhook_secret": webhook_secret,
+        "apiinone_replies": apiinone_replies,
+    }
+    asyncio.run(_play("sandbox", _world(plain, switches), host, port, json, _log(log_requests)))
+
+
+def _world(plain: Mapping[str, object], switches: Mapping[str, Switch]) -> World:
+    """A world of these switches, or a line that says which of them is wrong."""
+    from service.sandbox.rules import BadRule
     from service.sandbox.world import World
 
-    world = World(Knobs(api_key=api_key, job_seconds=None if by_hand else job_seconds))
-    asyncio.run(_play("sandbox", world, host, port, json))
+    try:
+        knobs, rules = _sorted(plain, switches)
+        return World(knobs, rules=rules)
+    except BadRule as error:
+        raise Stop(f"sandbox: {error}") from None
+
+
+def _sorted(plain: Mapping[str, object], switches: Mapping[str, Switch]) -> tuple[Knobs, Scoped]:
+    """What is for all goes to the knobs, the rest to its scope."""
+    from service.sandbox.jobs import Knobs
+    from service.sandbox.rules import Scope, scoped, turned
+
+    rules: dict[Scope, dict[str, object]] = {}
+    for name, values in switches.items():
+        read: Callable[[str], object] = _count if name in ("credits", "concurrency_limit") else str
+        for text in values or ():
+            scope, value = scoped(text)
+            rules.setdefault(scope, {})[name] = read(value)
+    return turned(Knobs(), {**plain, **rules.pop(Scope(), {})}), rules
+
+
+def _count(text: str) -> object:
+    return int(text) if text.isdecimal() else text  # what is no number is refused by name
+
+
+def _log(path: Path | None) -> RequestLog | None:
+    from service.sandbox.requestlog import RequestLog
+
+    try:
+        return None if path is None else RequestLog(path)
+    except OSError as error:
+        raise Stop(f"sandbox: cannot write {path}: {error.strerror or error}", FAILED) from None
 
 
 def subscriber(
@@ -65,11 +142,20 @@ def subscriber(
     asyncio.run(_play("subscriber", listener, host, port, json))
 
 
-async def _play(name: str, played: World | Subscriber, host: str, port: int, json: bool) -> None:
+async def _play(
+    name: str, played: World | Subscriber, host: str, port: int, json: bool, log: RequestLog | None = None
+) -> None:
+    with log or nullcontext():
+        await _serve(name, played, host, port, json, log)
+
+
+async def _serve(
+    name: str, played: World | Subscriber, host: str, port: int, json: bool, log: RequestLog | None
+) -> None:
     from service.sandbox.serve import serve
 
     try:
-        served = await serve(played, host, port)
+        served = await serve(played, host, port, log=log)
     except OSError as error:
         raise Stop(
             f"{name}: cannot listen on {host}:{port}: {error.strerror or error}. Another port: --port 0", FAILED
@@ -96,8 +182,9 @@ def _lines(name: str, facts: Mapping[str, object]) -> list[str]:
             f"  received   {facts['received']}",
         ]
     return [
-        f"sandbox on {facts['url']}   speaks {' and '.join(SPEAKS)}; nothing is paid. Ctrl-C ends it",
+        f"sandbox on {facts['url']}   speaks {', '.join(SPEAKS)}; nothing is paid. Ctrl-C ends it",
         f"  to use it  TASKRELAY_ACCOUNTS__CLOUDSWAY__BASE_URL={facts['url']} "
         "TASKRELAY_EGRESS__ALLOW=127.0.0.0/8 TASKRELAY_EGRESS__PORTS=*",
+        "             and the same for ULAZAI, ACEDATA, APIINONE, each with an API_KEY of any text",
         *(f"  {door:9}  {facts['url']}/_sandbox/{door}" for door in CONTROLS),
     ]

@@ -107,6 +107,7 @@ async def _run(service: Service, listener: socket.socket | None, stopping: async
         ready.cancel()
     if "work" in service.settings.roles:
         duties.append(asyncio.create_task(runtime.run(service.loops, [service.lanes.run], stopping)))
+    runtime.ease_collector()
     for duty in duties:
         duty.add_done_callback(lambda _: stopping.set())
     if not any(duty.done() for duty in duties):

@@ -9,6 +9,7 @@ from typing import Final
 
 from service.core.ending import ended
 from service.core.events import EventType
+from service.core.fallback import go_on
 from service.core.observation import Observation, Source
 from service.core.patience import calm, lasted, next_look_up, span, streak
 from service.core.step import Draft, Note, Rules, Step, conflict, ignored, move, said
@@ -52,6 +53,7 @@ def may_resend(task: Task, rules: Rules, *, acknowledged: bool = False) -> bool:
         return True
     return (
         rules.look_up
+        and rules.resend
         and task.resends == 0
         and task.streak is Streak.ABSENT
         and task.streak_count >= LOOK_UPS_BEFORE_RESEND
@@ -95,6 +97,9 @@ def deferred(task: Task, seen: Observation, rules: Rules) -> Step:
 
 
 def _refusal(task: Task, answered: Task, seen: Observation, rules: Rules, failure: Failure) -> Step:
+    """Nothing was made: T17 where somebody else may be asked, else the end."""
+    if (elsewhere := go_on(task, seen, rules, failure)) is not None:
+        return elsewhere
     end = ended(answered, TaskStatus.FAILED, rules, final=True, failure=failure, charge=Charge.NONE)
     return move(task, end, rules, said("refused", seen.reading), Draft(type=EventType.TASK_FAILED, hard=True))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from service.core import money
 from service.core.observation import Reading
 from service.core.patience import calm, slow_poll_at
 from service.core.step import Rules
-from storage.records import Charge, Failure, Task, TaskStatus, evolve
+from storage.records import Charge, Failure, Output, Task, TaskStatus, evolve
 
 
 def ended(
@@ -18,6 +20,8 @@ def ended(
     charge: Charge,
     failure: Failure | None = None,
     reading: Reading | None = None,
+    outputs: tuple[Output, ...] | None = None,
+    progress: int | None = None,
 ) -> Task:
     """The task at an end. One that is not final keeps its job under watch; one after such an end is late."""
     end = evolve(
@@ -25,14 +29,15 @@ def ended(
         status=status,
         phase=None,
         failure=failure,
+        outputs=task.outputs if outputs is None else outputs,
+        progress=task.progress if progress is None else progress,
         charge=charge,
         late=task.finished_at is not None,
         final_at=rules.now if final else None,
         finished_at=rules.now,
         due_at=None,
+        **({} if reading is None else _told(task, reading)),
     )
-    if reading is not None:
-        end = evolve(with_cost(end, reading), provider_status=reading.provider_status or task.provider_status)
     watched = not final and task.provider_task_id is not None
     return evolve(end, due_at=slow_poll_at(end, rules)) if watched else end
 
@@ -55,6 +60,19 @@ def paid(task: Task, reading: Reading) -> Task:
 
 
 def with_cost(task: Task, reading: Reading) -> Task:
-    if reading.charged is None:
-        return task
-    return evolve(task, cost_charged=reading.charged, cost_unit=reading.cost_unit or task.cost_unit)
+    return task if reading.charged is None else evolve(task, **_cost(task, reading))
+
+
+def _told(task: Task, reading: Reading) -> dict[str, Any]:
+    """What an end takes over from the message that brought it."""
+    told = {"provider_status": reading.provider_status or task.provider_status}
+    return told if reading.charged is None else told | _cost(task, reading)
+
+
+def _cost(task: Task, reading: Reading) -> dict[str, Any]:
+    unit = reading.cost_unit or task.cost_unit
+    told: dict[str, Any] = {"cost_charged": reading.charged, "cost_unit": unit}
+    if task.cost_unit not in (None, unit):
+        # Estimate and price speak of the contract's own unit, this amount of another: the timeline keeps both.
+        told |= {"cost_estimated": None, "unit_price": None}
+    return told

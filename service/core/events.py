@@ -6,7 +6,9 @@ The same view of a task answers `GET /v1/tasks/{id}`, so a subscriber and a read
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -41,6 +43,8 @@ class EventType(StrEnum):
 ENDS: Final[frozenset[str]] = frozenset(
     {EventType.TASK_SUCCEEDED, EventType.TASK_FAILED, EventType.TASK_CANCELED, EventType.TASK_EXPIRED}
 )
+
+CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 
 AIM_BYTES: Final = 20 * 1024  # what an ordinary event stays under
 MAX_BYTES: Final = 256 * 1024
@@ -93,7 +97,7 @@ def task_view(task: Task, *, public_url: str, output_url: str | None) -> dict[st
             "unit": task.cost_unit,
             "estimated": task.cost_estimated,
             "charged": task.cost_charged,
-            "money": money_view(task.cost_estimated, task.cost_charged, task.unit_price),
+            "money": money_view(task.cost_estimated, task.cost_charged, task.unit_price, task.cost_unit),
         },
         "provider_task_id": task.provider_task_id,
         "reference": task.reference,
@@ -138,15 +142,20 @@ def iso_or_none(at: int | None) -> str | None:
 
 # Tasks of one shape cost the same; multiplying once each is enough.
 @lru_cache(maxsize=4096)
-def money_view(estimated: str | None, charged: str | None, unit_price: str | None) -> Mapping[str, object] | None:
+def money_view(
+    estimated: str | None, charged: str | None, unit_price: str | None, unit: str | None = None
+) -> Mapping[str, object] | None:
     """The cost in money, exact, when a price such as "0.01 USD" is configured and an amount is known.
 
-    What cannot be read is not known: an odd price must not keep a task's event from being written.
+    A provider that charges in a currency has said it already. What cannot be read is not known: an odd price must not
+    keep a task's event from being written.
     """
     try:
         price = money.unit_price(unit_price) if unit_price else None
     except money.BadPrice:
         return None
+    if price is None and unit is not None and CURRENCY.fullmatch(unit):
+        price = money.UnitPrice(amount=Decimal(1), currency=unit)
     if price is None:
         return None
     sums = [worth(amount, price) for amount in (estimated, charged)]

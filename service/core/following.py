@@ -23,6 +23,7 @@ class Facts:
     configured: bool = True
     pushes: bool = False
     look_up: bool = False
+    resend: bool = False
     settle_seconds: float = 120.0
     held_until: int | None = None  # submits only
     held_reason: str | None = None
@@ -84,7 +85,7 @@ def _queued(task: Task, facts: Facts) -> Next:
 def _unconfirmed(task: Task, facts: Facts) -> Next:
     unsure = f"{task.provider} did not answer in time. It may have taken the job and may charge for it"
     if not facts.look_up:
-        reason = f"{unsure}; it cannot be asked by our id. Held, never sent again on a guess; the deadline ends it."
+        reason = f"{unsure}; it cannot be asked after a lost job. Held, never sent again on a guess; the deadline ends it."
         return Next(action="hold", at=task.deadline_at, reason=reason)
     at = task.due_at if task.due_at is not None else task.deadline_at
     rules = Rules(
@@ -94,11 +95,12 @@ def _unconfirmed(task: Task, facts: Facts) -> Next:
         look_up=True,
         expected_seconds=0.0,
         settle_seconds=facts.settle_seconds,
+        resend=facts.resend,
     )
     if may_resend(task, rules):
         reason = f"{task.provider} has no such job, and the first request can no longer arrive: sent once more."
         return Next(action="submit", at=at, reason=reason)
-    at, reason = _past_the_breaker(task, facts, at, f"{unsure}. It is looked for by our id.")
+    at, reason = _past_the_breaker(task, facts, at, f"{unsure}. It is looked for.")
     if at >= task.deadline_at:
         return Next(action="expire", at=task.deadline_at, reason=f"{unsure}. The deadline ends it.")
     return Next(action="look_up", at=at, reason=reason)

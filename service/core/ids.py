@@ -5,6 +5,7 @@ Crockford's base 32 (no I, L, O, U) keeps them readable aloud and free of `.`, w
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 TASK: Final = "task"
@@ -34,7 +35,7 @@ def mint(prefix: str, now: int, entropy: bytes) -> str:
     moment = now // 1000
     if not 0 <= moment <= MAX_MILLISECONDS:
         raise ValueError(f"an id's instant must lie between 1970 and 10889, not at {now} µs")
-    return f"{prefix}_{ten_digits(moment)}{eight_digits(entropy[:5])}{eight_digits(entropy[5:])}"
+    return f"{prefix}_{of_moment(moment)}{eight_digits(entropy[:5])}{eight_digits(entropy[5:])}"
 
 
 def from_digest(prefix: str, digest16: bytes) -> str:
@@ -55,6 +56,12 @@ def beside(prefix: str, id: str, digest10: bytes) -> str:
         raise ValueError(f"such an id takes {ENTROPY_BYTES} bytes of digest, not {len(digest10)}")
     moment = id[-26:-16] or "0000000000"
     return f"{prefix}_{moment}{eight_digits(digest10[:5])}{eight_digits(digest10[5:])}"
+
+
+# Rows written together share their moment.
+@lru_cache(maxsize=256)
+def of_moment(moment: int) -> str:
+    return ten_digits(moment)
 
 
 def ten_digits(number: int) -> str:

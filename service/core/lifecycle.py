@@ -21,6 +21,9 @@
     T15 queued          failed        the account's key or balance is refused for 15 minutes     task.failed      yes
     T16 unconfirmed     expired       its fate stayed unknown until the deadline                 task.expired     no
 
+    T17 submitting,     queued        refused as in T5 or T15, and a fallback is left: the task goes
+        queued                        on to its account, provider, model and input
+
 Everything not listed leaves the status as it is: a no-op, or where it contradicts what is settled, a conflict that is
 recorded and told. Never an exception. A final end never changes.
 
@@ -58,6 +61,8 @@ JOB_CLAIMS = (Claim.ACCEPTED, Claim.WAITING, Claim.RUNNING, Claim.SUCCEEDED, Cla
 
 def advance(task: Task, seen: Observation, rules: Rules, *, taken: bool = False) -> Step:
     """Fold one verified observation into its task. `taken`: the provider id it names belongs to another task."""
+    if seen.account not in (None, task.account):
+        return verdicts.of_a_former_account(task, seen)
     if taken:
         return verdicts.taken_by_another(task, seen, rules)
     match _claim(seen):

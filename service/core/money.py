@@ -69,6 +69,14 @@ def total(values: list[Decimal]) -> Decimal:
     return result
 
 
+def equal(one: str, other: str) -> bool:
+    """Whether two texts are the same amount, however they write it."""
+    try:
+        return amount(one) == amount(other)
+    except BadAmount:
+        return one == other
+
+
 def worth(units: str | None, price: UnitPrice | None) -> str | None:
     """What so many units cost in the price's currency, as exact text; None when either is not known."""
     if units is None or price is None:

@@ -6,10 +6,13 @@ task, and when: an `Observation`, the only thing `core.lifecycle.advance` accept
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any, Final
 
-from storage.records import Failure, Output
+import orjson
+
+from storage.records import Failure, FailureCode, Output, light
 
 
 class Source(StrEnum):
@@ -45,7 +48,7 @@ class Claim(StrEnum):
     ABANDON = "abandon"  # a person gives an unconfirmed purchase up
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What one provider message says about one job. Made by adapters; holds no secret.
 
@@ -70,7 +73,7 @@ class Reading:
     raw: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Observation:
     """One claim about one task. `verified`: an authenticated source, or a push that the account trusts."""
 
@@ -81,6 +84,7 @@ class Observation:
     submission_id: str | None = None
     verified: bool = True
     prompted_by: Claim | None = None  # the push that made us ask
+    account: str | None = None  # who was asked or pushed; a task that has gone on to another account learns nothing of its job
     submission_deadline_at: int | None = (
         None  # with Claim.INTENT; a reply that states it speaks of that submission alone
     )
@@ -88,3 +92,31 @@ class Observation:
     @property
     def claim(self) -> Claim:
         return self.reading.claim
+
+
+# `raw` stands in a column of its own.
+DUMPED: Final = tuple(name for name in Reading.__dataclass_fields__ if name != "raw")
+_values = attrgetter(*DUMPED)
+
+
+def dump(reading: Reading) -> str:
+    """A reading as kept for replay, without what it does not say: half of its fields say nothing most of the time."""
+    said = {
+        name: value
+        for name, value in zip(DUMPED, _values(reading), strict=True)
+        if value is not None and value is not False and value != ()
+    }
+    return orjson.dumps(said).decode()
+
+
+def load(text: str) -> Reading:
+    """What `dump` wrote."""
+    said: dict[str, Any] = orjson.loads(text)
+    said["claim"] = Claim(said["claim"])
+    if "outputs" in said:
+        said["outputs"] = tuple(Output(**output) for output in said["outputs"])
+    if "failure" in said:
+        said["failure"] = Failure(**{**said["failure"], "code": FailureCode(said["failure"]["code"])})
+    if "also" in said:
+        said["also"] = tuple(said["also"])
+    return Reading(**said)

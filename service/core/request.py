@@ -17,6 +17,7 @@ from service.core.json_text import MAX_DEPTH, MAX_NODES, Malformed, load_json
 __all__ = ["Fault", "Invalid", "Malformed", "TaskRequest", "load_json", "parse", "pointer", "shown"]
 
 MAX_FAULTS = 100
+MOST_FALLBACKS = 5
 MAX_TEXT = 20_000  # far above every provider's prompt limit, which the adapter names exactly
 
 EVENT_TYPES = (
@@ -53,6 +54,16 @@ class Invalid(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """Who is to be asked next, should everybody before refuse: a provider or one account of one, with its own options."""
+
+    provider: str | None = None
+    account: str | None = None
+    model: str
+    provider_options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRequest:
     """A body of POST /v1/tasks, typed and bounded but not yet checked against a contract."""
 
@@ -61,6 +72,7 @@ class TaskRequest:
     model: str
     input: Mapping[str, object]
     provider_options: Mapping[str, object] = field(default_factory=dict)
+    fallbacks: tuple[Alternative, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     reference: str | None = None
     webhook_url: str | None = None
@@ -124,6 +136,16 @@ class Input(TypedDict, total=False):
 
 
 @with_config(_STRICT)
+class Fallback(TypedDict):
+    """One of those who are asked in order when a task is refused and nothing was made."""
+
+    provider: NotRequired[Name | None]
+    account: NotRequired[Name | None]
+    model: Name
+    provider_options: NotRequired[dict[str, Any]]
+
+
+@with_config(_STRICT)
 class Body(TypedDict):
     """POST /v1/tasks as it travels."""
 
@@ -132,6 +154,7 @@ class Body(TypedDict):
     model: Name
     input: Input
     provider_options: NotRequired[dict[str, Any]]
+    fallbacks: NotRequired[Annotated[list[Fallback], Field(max_length=MOST_FALLBACKS)]]
     metadata: NotRequired[
         Annotated[
             dict[Annotated[str, Field(min_length=1, max_length=40)], Annotated[str, Field(max_length=500)]],
@@ -246,7 +269,9 @@ def _detail(wrong: ErrorDetails) -> str:
 
 def _unknown(loc: tuple[str | int, ...]) -> str:
     word = str(loc[-1])
-    known = Input if loc[:-1] == ("input",) else Shot if "shots" in loc else Camera if "camera" in loc else Body
+    known: Any = Fallback if loc[0] == "fallbacks" else Body
+    if loc[0] == "input":
+        known = Input if loc[:-1] == ("input",) else Shot if "shots" in loc else Camera
     close = difflib.get_close_matches(word[:40].lower(), list(known.__annotations__), n=1, cutoff=0.6)
     if close:
         return f'There is no "{shown(word)}". Did you mean {close[0]}?'
@@ -257,10 +282,11 @@ def _unknown(loc: tuple[str | int, ...]) -> str:
 
 def _cross(body: Mapping[object, object], event_types: Collection[str]) -> Iterator[tuple[str, str]]:
     """Rules between members, judged on the body as it came, so that they are told beside all other faults."""
-    if body.get("provider") is not None and body.get("account") is not None:
-        yield "/account", "Send provider or account, not both: an account already belongs to one provider."
-    elif body.get("provider") is None and body.get("account") is None:
-        yield "/provider", "Send provider (or account), to say who shall do it."
+    yield from _who(body, ())
+    fallbacks = body.get("fallbacks")
+    for index, fallback in enumerate(fallbacks[:MOST_FALLBACKS] if isinstance(fallbacks, list) else ()):
+        if isinstance(fallback, dict):
+            yield from _who(fallback, ("fallbacks", index))
     events = body.get("webhook_events")
     if events is not None and body.get("webhook_url") is None:
         yield "/webhook_events", "There is no webhook_url to send them to. Add one, or leave webhook_events out."
@@ -271,6 +297,23 @@ def _cross(body: Mapping[object, object], event_types: Collection[str]) -> Itera
             yield pointer("webhook_events", index), f'There is no event type "{shown(word)}". {hint}'
 
 
+def _who(body: Mapping[object, object], place: tuple[str | int, ...]) -> Iterator[tuple[str, str]]:
+    if body.get("provider") is not None and body.get("account") is not None:
+        detail = "Send provider or account, not both: an account already belongs to one provider."
+        yield pointer(*place, "account"), detail
+    elif body.get("provider") is None and body.get("account") is None:
+        yield pointer(*place, "provider"), "Send provider (or account), to say who shall do it."
+
+
+def _alternative(body: Fallback) -> Alternative:
+    return Alternative(
+        provider=body.get("provider"),
+        account=body.get("account"),
+        model=body["model"],
+        provider_options=body.get("provider_options", {}),
+    )
+
+
 def _request(body: Body) -> TaskRequest:
     events = body.get("webhook_events")
     return TaskRequest(
@@ -279,6 +322,7 @@ def _request(body: Body) -> TaskRequest:
         model=body["model"],
         input=cast(Mapping[str, object], body["input"]),
         provider_options=body.get("provider_options", {}),
+        fallbacks=tuple(_alternative(one) for one in body.get("fallbacks", [])),
         metadata=body.get("metadata", {}),
         reference=body.get("reference"),
         webhook_url=body.get("webhook_url"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Mapping
+from dataclasses import field
 from enum import StrEnum
 
+from service.core import money
 from service.core.events import EventType
 from service.core.observation import Reading
-from storage.records import Task, evolve
+from storage.records import Task, evolve, light
 
 
 class Outcome(StrEnum):
@@ -20,20 +21,22 @@ class Outcome(StrEnum):
     CONFLICT = "conflict"  # contradicts what is settled; whatever else the message says may still have changed the task
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Rules:
     """What the reducer must know beside the task: the time, a number drawn by chance, and the account's contract and settings."""
 
     now: int
     jitter: float  # 0 … 1
     pushes: bool  # the provider will push for this task
-    look_up: bool  # the provider finds a job by our id
+    look_up: bool  # a lost job can be looked for
     expected_seconds: float
     settle_seconds: float = 120.0
+    resend: bool = False  # every submission carries one id of ours that the provider knows: a lost one may be made again
     configured: bool = True  # the account still exists; nobody can be asked otherwise
+    usable: Container[str] | None = None  # accounts that a task may fail over to; None: any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Note:
     """A line of the timeline, not yet stored."""
 
@@ -41,7 +44,7 @@ class Note:
     detail: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Draft:
     """An event to be rendered. `discriminator` tells two facts of one type apart; equal facts get equal ids."""
 
@@ -51,7 +54,7 @@ class Draft:
     task: Task | None = None  # as the event shows it, filled in with the step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Step:
     """What an observation changes. `task` is the very one given when nothing does."""
 
@@ -79,8 +82,8 @@ def move(task: Task, changed: Task, rules: Rules, note: Note | None = None, draf
     return Step(
         task=after,
         outcome=Outcome.CHANGED if news else Outcome.SCHEDULED,
-        notes=() if note is None else (note,),
-        drafts=() if draft is None else (replace(draft, task=after),),
+        notes=(() if note is None else (note,)) + _charged_otherwise(task, after),
+        drafts=() if draft is None else (_showing(draft, after),),
     )
 
 
@@ -122,11 +125,26 @@ def said(kind: str, reading: Reading, **more: object) -> Note:
     return Note(kind=kind, detail={name: value for name, value in detail.items() if value is not None})
 
 
+def _charged_otherwise(task: Task, after: Task) -> tuple[Note, ...]:
+    """A note with both amounts, when the provider charges another than was expected until now."""
+    expected = task.cost_charged if task.cost_charged is not None else task.cost_estimated
+    if after.cost_charged == task.cost_charged or after.cost_charged is None or expected is None:
+        return ()
+    if task.cost_unit == after.cost_unit and money.equal(expected, after.cost_charged):
+        return ()
+    detail = {"charged": after.cost_charged, "unit": after.cost_unit, "expected": expected, "expected_unit": task.cost_unit}
+    return (Note(kind="charged", detail=detail),)
+
+
 _WEIGHT = (Outcome.CONFLICT, Outcome.CHANGED, Outcome.SCHEDULED)
 
 
 def _at_version(draft: Draft, version: int) -> Draft:
-    return replace(draft, task=evolve(draft.task, version=version)) if draft.task is not None else draft
+    return _showing(draft, evolve(draft.task, version=version)) if draft.task is not None else draft
+
+
+def _showing(draft: Draft, task: Task) -> Draft:
+    return Draft(type=draft.type, discriminator=draft.discriminator, hard=draft.hard, task=task)
 
 
 def _shown(task: Task) -> tuple[object, ...]:

@@ -125,9 +125,17 @@ def _succeeded(task: Task, seen: Observation, rules: Rules) -> Step:
     """T9, T12."""
     reading = seen.reading
     charge = charge_of(task, reading, Charge.ESTIMATED)
-    end = ended(task, TaskStatus.SUCCEEDED, rules, final=True, charge=charge, reading=reading)
-    changed = evolve(end, outputs=reading.outputs, progress=100)
-    return move(task, changed, rules, said("succeeded", reading), Draft(type=EventType.TASK_SUCCEEDED, hard=True))
+    end = ended(
+        task,
+        TaskStatus.SUCCEEDED,
+        rules,
+        final=True,
+        charge=charge,
+        reading=reading,
+        outputs=reading.outputs,
+        progress=100,
+    )
+    return move(task, end, rules, said("succeeded", reading), Draft(type=EventType.TASK_SUCCEEDED, hard=True))
 
 
 def _failed(task: Task, seen: Observation, rules: Rules) -> Step:
@@ -161,6 +169,14 @@ def _no_output(task: Task, seen: Observation, rules: Rules) -> Step:
     due_at = at if rules.now >= task.deadline_at else min(at, task.deadline_at)
     note = said("no_output", reading) if waited.streak_count == 1 else None
     return move(task, evolve(waited, due_at=due_at), rules, note)
+
+
+def of_a_former_account(task: Task, seen: Observation) -> Step:
+    """Who refused the task, so that it went on to another, now says something. Only a job can matter: one too many."""
+    found = seen.reading.provider_task_id
+    if found is None or seen.source is Source.CALLBACK:
+        return ignored(task)
+    return _surplus(task, found, f"{seen.account} refused the task and made {found}; it had gone on to {task.account}")
 
 
 def taken_by_another(task: Task, seen: Observation, rules: Rules) -> Step:

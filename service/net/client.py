@@ -18,11 +18,13 @@ from urllib.parse import urlencode
 import httpcore
 
 from service.net.dial import ERRAND, Backend, DeadlinePassed, Errand, boottime
+from service.net.form import form
 from service.net.guard import Blocked, NetError, Policy, Target
 from service.net.resolver import ResolveFailed, Resolver
 from service.providers.base import Ask, Flow, Reply
 
 LARGEST_REPLY = 1 << 20
+MASK = "****"  # where a secret would stand
 _CONNECTIONS_PER_ORIGIN = 32
 _KEEPALIVE_SECONDS = 4.0  # below the 5 s after which Node's servers hang up
 _DETAIL_LENGTH = 300
@@ -51,6 +53,16 @@ class Channel:
             raise ValueError(
                 f"the API key of account {self.name} is empty or holds a space, a line break or non-ASCII text"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A request as it would be sent, for people."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Mapping[str, object] | None
 
 
 class ProviderClient:
@@ -132,9 +144,14 @@ class ProviderClient:
         return self._policy.judge_url(channel.base_url.rstrip("/") + ask.path + query)
 
     def _request(self, ask: Ask, target: Target, channel: Channel) -> httpcore.Request:
+        headers, body = self._written(ask, target, channel.api_key)
+        url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
+        return httpcore.Request(ask.method, url, headers=headers, content=body)
+
+    def _written(self, ask: Ask, target: Target, key: str) -> tuple[list[tuple[str, str]], bytes]:
         headers = [
             ("Host", target.origin.partition("://")[2]),
-            ("Authorization", f"Bearer {channel.api_key}"),
+            ("Authorization", f"Bearer {key}"),
             ("User-Agent", self._user_agent),
             ("Accept", "application/json"),
             ("Accept-Encoding", "identity"),
@@ -143,10 +160,18 @@ class ProviderClient:
         if ask.body is not None:
             body = json.dumps(ask.body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
             headers.append(("Content-Type", "application/json"))
+        elif ask.file is not None:
+            form_type, body = form(ask.file)
+            headers.append(("Content-Type", form_type))
         if body or ask.method in ("POST", "PUT", "PATCH"):
             headers.append(("Content-Length", str(len(body))))
-        url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
-        return httpcore.Request(ask.method, url, headers=headers, content=body)
+        return headers, body
+
+    def preview(self, ask: Ask, channel: Channel) -> Preview:
+        """What `drive` would send, with the key masked. Raises `Blocked` where it would refuse to."""
+        target = self._aim(ask, channel)
+        headers, _ = self._written(ask, target, MASK)
+        return Preview(method=ask.method, url=target.url, headers=dict(headers), body=ask.body)
 
     async def _send(self, ask: Ask, target: Target, request: httpcore.Request) -> Reply:
         if not ask.paid:

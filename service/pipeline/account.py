@@ -13,6 +13,7 @@ from service.core.lifecycle import Rules
 from service.core.observation import Claim, Observation, Reading, Source
 from service.core.schedule import Breaker, Bucket
 from service.pipeline.accounts import AccountDesk
+from service.pipeline.clues import gather
 from service.pipeline.poll import PollDesk, look_up, query
 from service.pipeline.record import Fresh
 from service.pipeline.submit import SubmitDesk, submit
@@ -150,6 +151,7 @@ class AccountLane:
                         reading=reading,
                         at=self._clock(),
                         submission_id=submission_id,
+                        account=self.lane.key,
                     )
                 )
         self._recovered = True
@@ -182,7 +184,7 @@ class AccountLane:
             if task_id not in claims or claim in ENDS:
                 claims[task_id] = claim
             heard[task_id] = seen_at
-            if task_id in found.rung and lifecycle.rings(found.rung[task_id], Reading(claim=claim)):
+            if task_id in found.rung and self._worth_asking(found.rung[task_id], claim):
                 needed.add(task_id)
         needless = [task_id for task_id in claims if task_id not in needed]
         if needless:
@@ -197,13 +199,20 @@ class AccountLane:
             again_at = self._asked_at.get(task.id, 0) + int(ASK_AGAIN_SECONDS * SECOND)
             if again_at > self._clock():
                 self._later(again_at)
-            elif task.provider_task_id is not None:
+            elif task.provider_task_id is not None and task.account == self.lane.key:
                 bound.append(task)
+            # The contract's own ability: a late push leads to a job even where nothing else of this account could.
             elif self._account.provider.traits.look_up and self._may_query():
                 self._note_asked(task.id)
                 self._start_query([task], self._look_up(task))
                 started += 1
         return started + self._ask_in_batches(bound, claims)
+
+    def _worth_asking(self, task: Task, claim: Claim) -> bool:
+        """Of a task that has gone on to another account only a job too many matters, and that can only be looked for."""
+        if task.account != self.lane.key:
+            return self._account.provider.traits.look_up
+        return lifecycle.rings(task, Reading(claim=claim))
 
     def _query_due(self, found: Round) -> int:
         due = [task for task in found.bound if task.provider_task_id is not None and not self._just_asked(task)]
@@ -240,7 +249,7 @@ class AccountLane:
                 continue
             if lifecycle.may_resend(task, self._rules()):
                 started += self._start_submit(task)
-            elif not self._account.provider.traits.look_up:
+            elif not self._account.look_up:
                 await self._overdue(task)
             elif not self._just_asked(task) and self._may_query():
                 self._start_query([task], self._look_up(task))
@@ -277,6 +286,7 @@ class AccountLane:
             look_up=rules.look_up,
             expected_seconds=rules.expected_seconds,
             settle_seconds=rules.settle_seconds,
+            resend=rules.resend,
         )
 
     # Starting work within the limits
@@ -345,7 +355,8 @@ class AccountLane:
 
     async def _look_up(self, task: Task) -> None:
         try:
-            reading = await look_up(task, self._account, self._polling)
+            clues = await self._database.read(lambda tx: gather(tx, task, self._polling.read_token))
+            reading = await look_up(task, self._account, self._polling, clues)
         except Exception:
             log.exception("looking up %s failed", task.id)
             return

@@ -44,11 +44,18 @@ class AccountDesk:
         """Whether the provider is given a callback URL."""
         return self.provider.traits.callbacks and self.callbacks is not Callbacks.OFF and self.public_url is not None
 
+    @property
+    def look_up(self) -> bool:
+        """Whether a purchase of unknown fate can be looked for."""
+        traits = self.provider.traits
+        return traits.look_up and (self.pushes or not traits.look_up_needs_callback)
+
     def rules(self) -> AccountRules:
         return AccountRules(
             trust=self.callbacks is Callbacks.TRUST,
             pushes=self.pushes,
-            look_up=self.provider.traits.look_up,
+            look_up=self.look_up,
+            resend=self.provider.traits.resend,
             expected_seconds=self.expected_seconds,
             settle_seconds=self.settle_seconds,
             signed=self.webhook_secret is not None,

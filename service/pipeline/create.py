@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import orjson
 
-from service.core import money
+from service.core import fallback, money
+from service.core.fallback import Candidate
 from service.core.request import Fault, Invalid, TaskRequest, shown
 from service.net.guard import Blocked, Policy, Target
 from service.pipeline.accounts import AccountDesk
@@ -52,13 +53,25 @@ class CreateDesk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """A request that was judged: nothing about it can be refused any more."""
+class Choice:
+    """One who may be asked for the task: a contract that takes the request as it is."""
 
-    request: TaskRequest
     provider: Provider
+    model: str
     prepared: Prepared
     accounts: Sequence[AccountDesk]  # any of them may take it
+
+    @property
+    def names(self) -> set[str]:
+        return {one.account.name for one in self.accounts}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A request that was judged: nothing about it can be refused any more. `choices`: in order, the fallbacks behind the first."""
+
+    request: TaskRequest
+    choices: Sequence[Choice]
     webhook: Target | None
 
 
@@ -73,9 +86,9 @@ async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Tas
             existing = await tasks.by_reference(tx, project_id, request.reference)
             if existing is not None:
                 return existing
-        account = await _least_busy(tx, accepted.accounts)
+        accounts = await choose_accounts(tx, accepted)
         webhook_id = await _hidden_endpoint(tx, project_id, accepted.webhook, endpoint_id, now)
-        task = _task(accepted, account, task_id, project_id, webhook_id, now)
+        task = task_of(accepted, accounts, task_id, project_id, webhook_id, now)
         await tasks.insert(tx, task)
         await callbacks.note(tx, [_created(task)])
         await lanes.arrive(tx, {(LaneKind.ACCOUNT, task.account): now})
@@ -103,37 +116,77 @@ async def _write(database: Database, unit: Callable[[Connection], Awaitable[Task
 def judge(request: TaskRequest, desk: CreateDesk) -> Accepted:
     """Hold a request against its contract, our accounts and our policy, and name every fault at once."""
     faults: list[Fault] = []
-    provider, accounts = _who(request, desk, faults)
-    prepared: Prepared | None = None
-    if provider is not None:
-        try:
-            prepared = provider.prepare(request)
-        except Invalid as invalid:
-            faults += invalid.faults
+    choices: list[Choice] = []
+    for place, wish in _wishes(request):
+        found: list[Fault] = []
+        choice = _choose(wish, desk, found)
+        if choice is not None and place and _exhausted(choice, choices):
+            detail = "This asks the same account for the same again, right after it refused. Leave it out."
+            found.append(Fault(pointer="", detail=detail))
+        faults += [Fault(pointer=place + fault.pointer, detail=fault.detail) for fault in found]
+        choices += [choice] if choice is not None else []
     webhook: Target | None = None
     if request.webhook_url is not None:
         try:
             webhook = desk.policy.judge_url(request.webhook_url)
         except Blocked as blocked:
             faults.append(Fault(pointer="/webhook_url", detail=blocked.reason))
-    if faults or provider is None or prepared is None:
+    if faults:
         raise Invalid(faults)
-    return Accepted(request=request, provider=provider, prepared=prepared, accounts=accounts, webhook=webhook)
+    return Accepted(request=request, choices=choices, webhook=webhook)
 
 
-def _who(request: TaskRequest, desk: CreateDesk, faults: list[Fault]) -> tuple[Provider | None, Sequence[AccountDesk]]:
+def _wishes(request: TaskRequest) -> Iterator[tuple[str, TaskRequest]]:
+    """The request as each of those who may be asked would get it, with the place in the body where it stands."""
+    yield "", request
+    for index, other in enumerate(request.fallbacks):
+        yield (
+            f"/fallbacks/{index}",
+            replace(
+                request,
+                provider=other.provider,
+                account=other.account,
+                model=other.model,
+                provider_options=other.provider_options,
+                fallbacks=(),
+            ),
+        )
+
+
+def _choose(wish: TaskRequest, desk: CreateDesk, faults: list[Fault]) -> Choice | None:
+    provider, accounts = who(wish.provider, wish.account, desk, faults)
+    if provider is None:
+        return None
+    try:
+        prepared = provider.prepare(wish)
+    except Invalid as invalid:
+        faults += invalid.faults
+        return None
+    return Choice(provider=provider, model=wish.model, prepared=prepared, accounts=accounts)
+
+
+def _exhausted(choice: Choice, before: Sequence[Choice]) -> bool:
+    """Whether every account of the choice was asked for exactly this already."""
+    names = choice.names
+    rivals = [one for one in before if one.names & names and (one.model, one.prepared) == (choice.model, choice.prepared)]
+    return bool(names) and len(rivals) >= len(names)
+
+
+def who(
+    provider_name: str | None, account: str | None, desk: CreateDesk, faults: list[Fault]
+) -> tuple[Provider | None, Sequence[AccountDesk]]:
     """The contract that is asked for, known even when no account of it may be used, and the accounts that may."""
-    if request.account is not None:
-        return _named_account(request.account, desk, faults)
-    name = request.provider or ""
+    if account is not None:
+        return _named_account(account, desk, faults)
+    name = provider_name or ""
     provider = desk.providers.get(name)
     if provider is None:
         detail = f'There is no provider "{shown(name)}". {_hint(name, desk.providers)}'
         faults.append(Fault(pointer="/provider", detail=detail))
         return None, ()
-    accounts = [account for account in desk.accounts.values() if account.provider.name == name]
+    accounts = [one for one in desk.accounts.values() if one.provider.name == name]
     if not accounts:
-        off = [account for account, of in desk.disabled.items() if of == name]
+        off = [one for one, of in desk.disabled.items() if of == name]
         detail = _switched_off(off[0]) if off else f"No account of {name} is configured. {_how_to_configure(name)}"
         faults.append(Fault(pointer="/provider", detail=detail))
     return provider, accounts
@@ -170,6 +223,18 @@ def _switched_off(account: str) -> str:
     )
 
 
+async def choose_accounts(tx: Connection, accepted: Accepted) -> list[AccountDesk]:
+    """An account for each choice; one that refuses is not asked for the same again while there is another."""
+    chosen: list[AccountDesk] = []
+    asked: set[tuple[str, str]] = set()
+    for choice in accepted.choices:
+        fresh = [one for one in choice.accounts if (one.account.name, choice.model) not in asked]
+        account = await _least_busy(tx, fresh or choice.accounts)
+        asked.add((account.account.name, choice.model))
+        chosen.append(account)
+    return chosen
+
+
 async def _least_busy(tx: Connection, accounts: Sequence[AccountDesk]) -> AccountDesk:
     """The account with the fewest open tasks; of equals the first configured."""
     if len(accounts) == 1:
@@ -194,28 +259,35 @@ async def _hidden_endpoint(
     return found.id if found is not None else None
 
 
-def _task(
-    accepted: Accepted, account: AccountDesk, task_id: str, project_id: str, webhook_id: str | None, now: int
+def task_of(
+    accepted: Accepted,
+    accounts: Sequence[AccountDesk],
+    task_id: str,
+    project_id: str,
+    webhook_id: str | None,
+    now: int,
 ) -> Task:
-    request, prepared = accepted.request, accepted.prepared
-    estimate = prepared.estimate
+    """The new task at its first choice, with the others behind it."""
+    request = accepted.request
+    first, *others = map(candidate_of, accepted.choices, accounts)
     return Task(
         id=task_id,
         project_id=project_id,
-        account=account.account.name,
-        provider=accepted.provider.name,
-        model=request.model,
+        account=first.account,
+        provider=first.provider,
+        model=first.model,
         status=TaskStatus.QUEUED,
-        input=_json(prepared.input),
-        provider_options=_json(prepared.provider_options),
+        input=first.input,
+        provider_options=first.provider_options,
+        fallbacks=fallback.dump(others),
         metadata=_json(request.metadata),
         reference=request.reference,
         webhook_endpoint_id=webhook_id,
         webhook_url=request.webhook_url,
         webhook_events=",".join(request.webhook_events) if request.webhook_events is not None else None,
-        cost_unit=estimate.unit,
-        cost_estimated=money.plain(estimate.amount) if estimate.amount is not None else None,
-        unit_price=account.unit_price,
+        cost_unit=first.cost_unit,
+        cost_estimated=first.cost_estimated,
+        unit_price=first.unit_price,
         due_at=now,
         deadline_at=now + request.deadline_seconds * SECOND,
         created_at=now,
@@ -223,8 +295,24 @@ def _task(
     )
 
 
+def candidate_of(choice: Choice, account: AccountDesk) -> Candidate:
+    estimate = choice.prepared.estimate
+    return Candidate(
+        account=account.account.name,
+        provider=choice.provider.name,
+        model=choice.model,
+        input=_json(choice.prepared.input),
+        provider_options=_json(choice.prepared.provider_options),
+        cost_unit=estimate.unit,
+        cost_estimated=money.plain(estimate.amount) if estimate.amount is not None else None,
+        unit_price=account.unit_price,
+    )
+
+
 def _created(task: Task) -> TimelineEntry:
-    detail = _json({"provider": task.provider, "account": task.account, "model": task.model})
+    told: dict[str, object] = {"provider": task.provider, "account": task.account, "model": task.model}
+    if others := fallback.load(task.fallbacks):
+        told["fallbacks"] = [{"provider": o.provider, "account": o.account, "model": o.model} for o in others]
     return TimelineEntry(
         task_id=task.id,
         version=task.version,
@@ -232,7 +320,7 @@ def _created(task: Task) -> TimelineEntry:
         at=task.created_at,
         kind="created",
         source="api",
-        detail=detail,
+        detail=_json(told),
     )
 
 

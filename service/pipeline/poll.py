@@ -11,7 +11,7 @@ from service.net.client import ProviderClient
 from service.net.guard import NetError
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.recorder import Recorder
-from service.providers.base import ProviderError
+from service.providers.base import Clues, ProviderError
 from service.telemetry import failpoints
 from storage.records import Task
 
@@ -25,6 +25,7 @@ class PollDesk:
     recorder: Recorder
     client: ProviderClient
     clock: Callable[[], int]
+    read_token: Callable[[str], str | None]  # the submission a callback token names
 
 
 async def query(
@@ -49,6 +50,7 @@ async def query(
                 reading=reading,
                 at=asked_at,
                 prompted_by=prompted_by.get(task.id),
+                account=account.account.name,
             )
             for task, reading in zip(tasks, readings, strict=True)
         ]
@@ -56,16 +58,20 @@ async def query(
     return readings
 
 
-async def look_up(task: Task, account: AccountDesk, desk: PollDesk) -> Reading:
-    """Search for a purchase of unknown fate by our own id and record the answer."""
+async def look_up(task: Task, account: AccountDesk, desk: PollDesk, clues: Clues) -> Reading:
+    """Search for a purchase of unknown fate and record the answer."""
     asked_at = desk.clock()
     try:
         reading = await desk.client.drive(
-            account.provider.look_up(account.account, task), account.channel, timeout_seconds=account.query_seconds
+            account.provider.look_up(account.account, task, clues),
+            account.channel,
+            timeout_seconds=account.query_seconds,
         )
     except Exception as failure:
         reading = _failed(failure, account)
-    await desk.recorder.record(Observation(task_id=task.id, source=Source.LOOK_UP, reading=reading, at=asked_at))
+    await desk.recorder.record(
+        Observation(task_id=task.id, source=Source.LOOK_UP, reading=reading, at=asked_at, account=account.account.name)
+    )
     return reading
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import orjson
 
 from service.core import events, ids, lifecycle
 from service.core.lifecycle import Outcome, Rules, Step
-from service.core.observation import Claim, Observation, Reading, Source
+from service.core.observation import Claim, Observation, Reading, Source, dump
 from storage import callbacks, endpoints, lanes, outbox, tasks
 from storage.database import Connection
 from storage.records import (
@@ -27,6 +27,7 @@ from storage.records import (
     Task,
     TaskStatus,
     TimelineEntry,
+    light,
 )
 
 ORPHANS_KEPT = 10_000
@@ -49,6 +50,7 @@ class AccountRules:
     look_up: bool
     expected_seconds: float
     settle_seconds: float
+    resend: bool = False  # a lost purchase may be made once more
     signed: bool = False  # a provider signature is configured: unsigned pushes only ring
 
 
@@ -65,7 +67,7 @@ class Desk:
     chance: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Callback:
     """A push with a good token, as the door received it. `signed`: it carries a valid provider signature."""
 
@@ -76,7 +78,7 @@ class Callback:
     signed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """What became of one observation. `task` is None for a push nobody knows."""
 
@@ -84,7 +86,7 @@ class Recorded:
     task: Task | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Fresh:
     """A delivery just committed, with what sending it takes: its endpoint's lane may start without reading it back."""
 
@@ -99,6 +101,7 @@ class Ledger:
     desk: Desk
     now: int
     found: dict[str, Task]
+    asked: Mapping[str, str] = field(default_factory=dict)  # the account of each submission that pushes speak of
     stored: dict[str, Task] = field(default_factory=dict)  # as read, by id
     notes: list[TimelineEntry] = field(default_factory=list)
     kept: list[ObservationRow] = field(default_factory=list)
@@ -123,7 +126,9 @@ class Ledger:
             look_up=account.look_up,
             expected_seconds=account.expected_seconds,
             settle_seconds=account.settle_seconds,
+            resend=account.resend,
             configured=account is not NO_ACCOUNT,
+            usable=self.desk.accounts,
         )
 
 
@@ -142,10 +147,12 @@ class Batch:
 
 async def record(tx: Connection, seen: Sequence[Observation | Callback], desk: Desk) -> Batch:
     """Fold a batch in order. Raises `Stale` when another writer was first; the unit then runs again."""
-    owners = await _attribute(tx, seen)
+    made = await _attribute(tx, seen)
+    owners = {submission: task_id for submission, (task_id, _) in made.items()}
     wanted = {owners.get(one.submission_id, "") if isinstance(one, Callback) else one.task_id for one in seen}
     now = desk.clock()
     ledger = Ledger(desk=desk, now=now, found=await tasks.lock(tx, wanted - {""}))
+    ledger.asked = {submission: account for submission, (_, account) in made.items()}
     ledger.stored = dict(ledger.found)
     taken = await _taken(tx, seen, owners, ledger)
     new_pushes = await _keep_pushes(tx, seen, owners, ledger)
@@ -159,7 +166,7 @@ async def record(tx: Connection, seen: Sequence[Observation | Callback], desk: D
     return Batch(recorded=recorded, arrivals=ledger.arrivals, fresh=tuple(ledger.fresh))
 
 
-async def _attribute(tx: Connection, seen: Sequence[Observation | Callback]) -> dict[str, str]:
+async def _attribute(tx: Connection, seen: Sequence[Observation | Callback]) -> dict[str, tuple[str, str]]:
     submission_ids = [one.submission_id for one in seen if isinstance(one, Callback)]
     return await tasks.by_submissions(tx, submission_ids) if submission_ids else {}
 
@@ -200,17 +207,18 @@ async def _keep_pushes(
                 limit=ORPHANS_KEPT,
             )
             continue
-        waits = not _trusted(one, task, ledger) and lifecycle.rings(task, one.reading)
+        account = ledger.asked[one.submission_id]
+        waits = not _trusted(one, task, ledger) and _rings(one, task, ledger)
         places.append(place)
         rows.append(
             ObservationRow(
                 id=_mint("obs", ledger),
                 task_id=task.id,
                 submission_id=one.submission_id,
-                account=task.account,
+                account=account,
                 source=Source.CALLBACK.value,
                 claim=one.reading.claim.value,
-                content=_content(one.reading),
+                content=dump(one.reading),
                 raw=one.body[:RAW_KEPT],
                 digest=digest,
                 seen_at=ledger.now,
@@ -232,9 +240,9 @@ def _push(
     if not new:
         return Recorded(outcome=Outcome.IGNORED, task=task)
     if not _trusted(one, task, ledger):
-        if not lifecycle.rings(task, one.reading):
+        if not _rings(one, task, ledger):
             return Recorded(outcome=Outcome.IGNORED, task=task)
-        ledger.arrive(LaneKind.ACCOUNT, task.account, ledger.now)
+        ledger.arrive(LaneKind.ACCOUNT, ledger.asked[one.submission_id], ledger.now)
         return Recorded(outcome=Outcome.SCHEDULED, task=task)
     observation = Observation(
         task_id=task.id,
@@ -246,8 +254,15 @@ def _push(
     return _fold(observation, ledger, taken)
 
 
+def _rings(one: Callback, task: Task, ledger: Ledger) -> bool:
+    """Whether a push is worth a query. One of an account that refused the task is: it may speak of a job too many."""
+    return ledger.asked[one.submission_id] != task.account or lifecycle.rings(task, one.reading)
+
+
 def _trusted(one: Callback, task: Task, ledger: Ledger) -> bool:
     """Token and id must match; an id we have not bound counts only if the push echoes our own id."""
+    if ledger.asked[one.submission_id] != task.account:
+        return False
     account = ledger.desk.accounts.get(task.account, NO_ACCOUNT)
     if not account.trust or (account.signed and not one.signed) or one.reading.claim is Claim.UNKNOWN:
         return False
@@ -265,7 +280,7 @@ def _fold(seen: Observation, ledger: Ledger, taken: Mapping[tuple[str, str], str
     step = lifecycle.advance(task, seen, ledger.rules(task), taken=owner is not None and owner != task.id)
     _note_submission(seen, task, step, ledger)
     if seen.source in (Source.POLL, Source.LOOK_UP) and reading.claim is not Claim.UNREACHABLE:
-        ledger.answered.append((task.account, task.id, seen.at))
+        ledger.answered.append((seen.account or task.account, task.id, seen.at))
     if step.task is not task:
         ledger.found[task.id] = step.task
         ledger.steps.append(step)
@@ -417,20 +432,15 @@ def _row(seen: Observation, task: Task, ledger: Ledger) -> ObservationRow:
         id=_mint("obs", ledger),
         task_id=task.id,
         submission_id=seen.submission_id,
-        account=task.account,
+        account=seen.account or task.account,
         source=seen.source.value,
         claim=seen.claim.value,
-        content=_content(seen.reading),
+        content=dump(seen.reading),
         raw=raw[:RAW_KEPT] if raw is not None else None,
         digest=None,
         seen_at=ledger.now,
         verified_at=ledger.now,
     )
-
-
-def _content(reading: Reading) -> str:
-    """The normalised reading, for replay; the bytes stand in their own column."""
-    return orjson.dumps(replace(reading, raw=None)).decode()
 
 
 def _mint(prefix: str, ledger: Ledger) -> str:

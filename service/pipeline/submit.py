@@ -49,6 +49,7 @@ async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading 
         at=desk.clock(),
         submission_id=submission_id,
         submission_deadline_at=deadline_at,
+        account=account.account.name,
     )
     recorded = await desk.recorder.record(intent)
     if recorded.outcome is not Outcome.CHANGED or recorded.task is None or recorded.task.finished_at is not None:
@@ -63,6 +64,7 @@ async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading 
         at=desk.clock(),
         submission_id=submission_id,
         submission_deadline_at=deadline_at,  # says which submission it answers: a stale answer decides nothing
+        account=account.account.name,
     )
     await desk.recorder.record_surely(answer)
     failpoints.reach("after_submitted")

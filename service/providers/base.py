@@ -11,14 +11,15 @@ import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, DecimalException
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import orjson
 
 from service.core.json_text import MAX_DEPTH, MAX_INTEGER, excess
 from service.core.observation import Reading
 from service.core.request import TaskRequest
-from storage.records import Task
+from service.providers.limits import Apart, Limit, Price
+from storage.records import Task, light
 
 PLAIN_BYTES = 8192
 
@@ -29,6 +30,20 @@ class ProviderError(Exception):
 
 class BadReply(ProviderError):
     """The provider's bytes could not be read; nothing is known about the job."""
+
+
+class UploadRefused(ProviderError):
+    """The provider did not take the file; the text says why, in its words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file on its way to a provider. `name`: its field in the form. `filename` is ours; the client's own never travels."""
+
+    name: str
+    filename: str
+    type: str
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +57,7 @@ class Ask:
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] | None = None
+    file: File | None = None  # instead of a body: a form with this one file
     paid: bool = False
 
 
@@ -58,7 +74,7 @@ T = TypeVar("T")
 Flow: TypeAlias = Generator[Ask, Reply, T]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light(frozen=True, slots=True, kw_only=True)
 class Push:
     """One inbound provider push as received. `headers`: names lower-cased."""
 
@@ -72,7 +88,9 @@ class Traits:
 
     callbacks: bool  # accepts a callback URL and pushes
     batch: int = 1  # jobs one query may name
-    look_up: bool = False  # finds a job by our external id
+    look_up: bool = False  # finds a job whose id we never learned
+    look_up_needs_callback: bool = False  # … by the callback URL alone, so only where the submission carried one
+    resend: bool = False  # a lost submission may be made again: all of a task's carry one id that the provider knows
     expected_seconds: int = 120  # how long a job usually takes, until durations are learned
     rate: float = 5.0  # requests a second per account, unless configured
 
@@ -84,6 +102,11 @@ class Model:
     name: str
     inputs: frozenset[str]
     options: frozenset[str] = frozenset()  # native fields `provider_options` may carry
+    limits: Mapping[str, Limit] = field(default_factory=dict)  # of words of the input
+    native: Mapping[str, Limit] = field(default_factory=dict)  # of native fields
+    apart: tuple[Apart, ...] = ()
+    rules: tuple[str, ...] = ()  # what no table can say, in words; published beside the schema
+    prices: tuple[Price, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +116,20 @@ class Account:
     name: str
     provider: str
     endpoint_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clues:
+    """What may lead to a lost job beside the task's own id. `ours`: whether a callback URL is one of this task's submissions'.
+
+    The URLs themselves hold secrets, so an adapter can recognise one and never sees it. `since`, `until`: microseconds,
+    between which the job was made if at all. `hinted_ids`: what pushes that named one of our submissions call their job.
+    """
+
+    ours: Callable[[str], bool]
+    since: int
+    until: int
+    hinted_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +166,25 @@ class Provider(Protocol):
     def query(self, account: Account, tasks: Sequence[Task]) -> Flow[Mapping[str, Reading]]:
         """Ask after bound tasks (at most `traits.batch`), answered by task id; a task the reply lacks is ABSENT."""
 
-    def look_up(self, account: Account, task: Task) -> Flow[Reading]:
-        """Find a job by our external id (the task id). ABSENT only on a well-formed empty answer."""
+    def look_up(self, account: Account, task: Task, clues: Clues) -> Flow[Reading]:
+        """Find a job whose id we never learned. A job is ours only if it states our external id or a callback URL of ours.
+
+        ABSENT only on a well-formed answer that would have held it.
+        """
 
     def read(self, push: Push) -> Reading:
         """What a push says. Pure and total: what cannot be read claims UNKNOWN."""
 
     def signed(self, push: Push, secret: str, now: int) -> bool:
         """Whether the push carries a valid, fresh signature made with `secret`. `now`: microseconds, as all instants."""
+
+
+@runtime_checkable
+class Uploader(Protocol):
+    """A contract that also takes images, and answers with a URL that its own models can fetch."""
+
+    def upload(self, account: Account, file: File) -> Flow[str]:
+        """Store an image. Returns its URL; raises `UploadRefused`, or `BadReply` where the answer holds no URL."""
 
 
 # All contracts, asked for when a refusal wants to say who else takes what this one lacks.
@@ -177,20 +225,28 @@ def _plain(body: bytes) -> object:
     try:
         value: object = orjson.loads(body)
         # A colon after a quote for every key that was kept: had a key come twice, there would be more.
-        return value if _keys(value, 0) == body.count(b'":') else None
+        return value if _keys(value) == body.count(b'":') else None
     except (orjson.JSONDecodeError, _NeedsCare):
         return None
 
 
-def _keys(value: object, level: int) -> int:
+def _keys(value: object) -> int:
     """How many keys the value holds; raises on what only the careful way reads exactly."""
-    if type(value) is dict and level < MAX_DEPTH:
-        return len(value) + sum(_keys(one, level + 1) for one in value.values() if type(one) is not str)
-    if type(value) is list and level < MAX_DEPTH:
-        return sum(_keys(one, level + 1) for one in value if type(one) is not str)
-    if value is None or type(value) in (str, bool) or (type(value) is int and abs(value) <= MAX_INTEGER):
-        return 0
-    raise _NeedsCare
+    keys, nested, seen = 0, [value], 0
+    while nested:
+        one = nested.pop()
+        kind = type(one)
+        if kind is dict or kind is list:
+            seen += 1  # not deeper than there are containers
+            if seen > MAX_DEPTH:
+                raise _NeedsCare
+            if kind is dict:
+                keys += len(one)  # type: ignore[arg-type]
+                one = one.values()  # type: ignore[attr-defined]
+            nested += [inner for inner in one if type(inner) is not str]  # type: ignore[attr-defined]
+        elif not (one is None or kind is str or kind is bool or (kind is int and abs(one) <= MAX_INTEGER)):  # type: ignore[arg-type]
+            raise _NeedsCare
+    return keys
 
 
 class _NeedsCare(Exception):

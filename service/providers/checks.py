@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from service.core.request import Fault, Invalid, TaskRequest, pointer, shown
 from service.providers.base import Everyone, Model
+from service.providers.limits import Kind, Limit
+
+N = TypeVar("N", int, float)
 
 SECONDS_DEFAULT = 5
 ASPECT_RATIOS = ("16:9", "9:16", "1:1")
@@ -23,6 +27,7 @@ class Check:
         self.model = self._find(provider, models, request.model)
         self.label = f"{provider}/{self.model.name}"
         self._lacking()
+        self._apart()
         self._options()
 
     def refuse(self, place: str | tuple[str | int, ...], detail: str) -> None:
@@ -40,8 +45,14 @@ class Check:
         if self.faults:
             raise Invalid(self.faults)
 
-    def prompt(self, limit: int, *, required: bool = True) -> str | None:
+    # Numbers that are left out are those of the model's own table, which is also what is published.
+
+    def prompt(self, limit: int | None = None, *, required: bool | None = None) -> str | None:
         """The prompt as it came: counted in code points, neither trimmed nor normalised."""
+        table = self.model.limits.get("prompt", PROMPT)
+        limit = limit if limit is not None else _known(table.most)
+        if required is None:
+            required = table.required and not any(name in self.given for name in table.unless)
         value = self.given.get("prompt")
         if not isinstance(value, str):
             if required:
@@ -50,11 +61,25 @@ class Check:
         self._length("prompt", value, limit)
         return value
 
-    def seconds(self, low: int, high: int, default: int = SECONDS_DEFAULT) -> int:
+    def seconds(self, low: int | None = None, high: int | None = None, default: int = SECONDS_DEFAULT) -> int:
         """The duration, from `low` to `high` whole seconds."""
+        table = self.model.limits.get("duration", ANYTHING)
+        low = low if low is not None else int(_known(table.low))
+        high = high if high is not None else int(_known(table.high))
         value = self.given.get("duration", default)
         if not isinstance(value, int) or not low <= value <= high:
             self.refuse("duration", f"makes {low} to {high} seconds, not {shown(str(value))}.")
+            return default
+        return value
+
+    def seconds_of(self, allowed: Sequence[int] | None = None, default: int = SECONDS_DEFAULT) -> int:
+        """The duration, one of few."""
+        if allowed is None:
+            stated = self.model.limits.get("duration", ANYTHING).allowed
+            allowed = [value for value in stated if isinstance(value, int)]
+        value = self.given.get("duration", default)
+        if value not in allowed or not isinstance(value, int):
+            self.refuse("duration", f"makes {_either(allowed)} seconds, not {shown(str(value))}.")
             return default
         return value
 
@@ -88,8 +113,9 @@ class Check:
         value = self.given.get(name)
         return self._link((name,), value) if value is not None else None
 
-    def urls(self, name: str, limit: int) -> list[str]:
+    def urls(self, name: str, limit: int | None = None) -> list[str]:
         """Links that the provider will fetch."""
+        limit = limit if limit is not None else _known(self.model.limits[name].most)
         values = self.given.get(name, [])
         if not isinstance(values, list):
             return []
@@ -97,8 +123,11 @@ class Check:
             self.refuse(name, f"takes at most {limit} {name}, not {len(values)}.")
         return [link for index, value in enumerate(values) if (link := self._link((name, index), value))]
 
-    def shots(self, limit: int, each: int) -> list[dict[str, object]]:
+    def shots(self, limit: int | None = None, each: int | None = None) -> list[dict[str, object]]:
         """The parts of a video in several shots, each of at least a second."""
+        table = self.model.limits.get("shots", ANYTHING)
+        limit = limit if limit is not None else _known(table.most)
+        each = each if each is not None else _known(table.each)
         values = self.given.get("shots", [])
         shots = [shot for shot in values if isinstance(shot, dict)] if isinstance(values, list) else []
         if len(shots) > limit:
@@ -119,23 +148,32 @@ class Check:
         detail += f"; {name} is {owners[0]}'s." if owners else "."
         raise Invalid([Fault(pointer="/model", detail=detail)])
 
+    def _apart(self) -> None:
+        for rule in self.model.apart:
+            if rule.word in self.given and any(other in self.given for other in rule.others):
+                self.refuse(rule.word, rule.why)
+
     def _lacking(self) -> None:
         for name in self.given:
             if name not in self.model.inputs:
-                others = [
-                    f"{provider}/{model.name}"
-                    for provider, contract in self._everyone().items()
-                    for model in contract.models.values()
-                    if name in model.inputs
-                ]
-                who = f" {_listed(others[:3])} {'has' if len(others) == 1 else 'have'} it." if others else ""
-                self.refuse(name, f"has no {shown(name)}.{who} Leave it out.")
+                self.refuse(name, f"has no {shown(name)}.{self._who_has(name)} Leave it out.")
+
+    def _who_has(self, name: str) -> str:
+        """One model of each contract that takes the word: enough to go on with, however many models there are."""
+        able = [
+            (provider, [model.name for model in contract.models.values() if name in model.inputs])
+            for provider, contract in self._everyone().items()
+        ]
+        others = [f"{provider}/{models[0]}" for provider, models in able if models]
+        return f" {_listed(others)} {'has' if len(others) == 1 else 'have'} it." if others else ""
 
     def _options(self) -> None:
         for name in self.options:
             if name not in self.model.options:
                 takes = f"It takes {_listed(sorted(self.model.options))}." if self.model.options else "It takes none."
                 self.refuse_option(name, f'takes no provider option "{shown(name)}". {takes} Leave it out.')
+            elif name in self.model.native and (wanted := unfit(self.options[name], self.model.native[name])):
+                self.refuse_option(name, f"takes {wanted} for {name}.")
 
     def _length(self, place: str | tuple[str | int, ...], value: str, limit: int) -> None:
         if not value.strip():
@@ -146,15 +184,55 @@ class Check:
             )
 
     def _link(self, place: tuple[str | int, ...], value: object) -> str | None:
-        try:
-            parts = urlsplit(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
-            usable = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
-        except ValueError:
-            usable = False
-        if not usable:
+        if not is_link(value):
             self.refuse(place, "fetches the image itself. Send its public http or https URL.")
             return None
         return str(value)
+
+
+ANYTHING = Limit(kind=Kind.TEXT)
+PROMPT = Limit(kind=Kind.TEXT, required=True)
+
+
+def _known(number: N | None) -> N:
+    """A number that the contract's table must hold: without it the contract itself is wrong, and no request was made."""
+    if number is None:
+        raise LookupError("the model's table has no such limit")
+    return number
+
+
+def unfit(value: object, limit: Limit) -> str | None:
+    """What a native field takes instead of this value; None where it fits."""
+    if limit.allowed:
+        return None if value in limit.allowed else _listed([str(word) for word in limit.allowed])
+    match limit.kind:
+        case Kind.FLAG:
+            return None if isinstance(value, bool) else "true or false"
+        case Kind.WHOLE | Kind.NUMBER:
+            right = int if limit.kind is Kind.WHOLE else int | float
+            fits = isinstance(value, right) and not isinstance(value, bool)
+            low, high = limit.low, limit.high
+            fits = fits and (low is None or low <= value) and (high is None or value <= high)  # type: ignore[operator]
+            sort = "a whole number" if limit.kind is Kind.WHOLE else "a number"
+            return None if fits else f"{sort} from {low} to {high}"
+        case Kind.LINK:
+            return None if is_link(value) else "a public http or https URL"
+        case _:
+            fits = isinstance(value, str) and len(value) <= (limit.most or len(value))
+            return None if fits else f"at most {limit.most} characters"
+
+
+def is_link(value: object) -> bool:
+    """Whether a provider can fetch it: an http or https URL with a host."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
+        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _either(numbers: Sequence[int]) -> str:
+    return " or ".join(str(number) for number in numbers)
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -16,11 +16,12 @@ from urllib.parse import quote
 from service.core import money, signature
 from service.core.observation import Claim, Reading
 from service.core.request import TaskRequest
-from service.providers import meaning, reading
+from service.providers import limits, meaning, reading
 from service.providers.base import (
     Account,
     Ask,
     BadReply,
+    Clues,
     Estimate,
     Everyone,
     Flow,
@@ -32,6 +33,7 @@ from service.providers.base import (
     parse_reply,
 )
 from service.providers.checks import ASPECT_RATIOS, SECONDS_DEFAULT, Check
+from service.providers.limits import Apart, Price
 from service.providers.meaning import AMBIGUOUS, BUSY, CONTENT, CREDIT, INVALID, KEY, NOT_THERE, Meaning
 from storage.records import Output, Task
 
@@ -39,13 +41,29 @@ MODEL = "kling-3.0-turbo"
 PROMPT_LIMIT = 2500  # the page allows 3072 and advises at most 2500, which is also the limit beside an image
 SHOTS_LIMIT, SHOT_PROMPT_LIMIT = 6, 512
 RESOLUTIONS = {"standard": "720p", "pro": "1080p"}
-UNITS_A_SECOND = {
-    "720p": Decimal("0.8"),
-    "1080p": Decimal("1.0"),
-}  # Kling's list price; Cloudsway's own is not published
+# Kling's list price; Cloudsway's own is not published.
+PRICES = (
+    Price(unit="unit", amount=Decimal("0.8"), when={"resolution": "720p"}),
+    Price(unit="unit", amount=Decimal("1.0"), when={"resolution": "1080p"}),
+)
 
-WORDS = frozenset(
-    {"prompt", "duration", "aspect_ratio", "quality", "resolution", "sound", "image", "shots", "watermark"}
+LIMITS = {
+    "prompt": limits.text(PROMPT_LIMIT, required=True, unless=("image", "shots")),
+    "duration": limits.seconds(3, 15),
+    "aspect_ratio": limits.choice(ASPECT_RATIOS, "16:9"),
+    "quality": limits.choice(RESOLUTIONS, "standard"),
+    "resolution": limits.choice(RESOLUTIONS.values(), "720p"),
+    "sound": limits.flag(True, only=True),
+    "image": limits.link(),
+    "shots": limits.shots(SHOTS_LIMIT, SHOT_PROMPT_LIMIT),
+    "watermark": limits.flag(False),
+}
+WORDS = frozenset(LIMITS)
+APART = (Apart(word="aspect_ratio", others=("image",), why="takes it from the image. Leave it out."),)
+RULES = (
+    "The durations of the shots add up to duration.",
+    f"Prompt and shots together take {PROMPT_LIMIT} characters, as they are numbered in one text.",
+    "quality and resolution say the same: standard is 720p, pro is 1080p.",
 )
 
 STATUSES = {
@@ -85,10 +103,12 @@ class Cloudsway:
     name = "cloudsway"
     base_url = "https://genaiapi-m2.cloudsway.net"
     # One sample took 66.4 s from creation to success. At most 20 ids a query is Kling's rule.
-    traits = Traits(callbacks=True, batch=20, look_up=True, expected_seconds=66)
+    traits = Traits(callbacks=True, batch=20, look_up=True, resend=True, expected_seconds=66)
 
     def __init__(self, everyone: Everyone = dict) -> None:
-        self.models: Mapping[str, Model] = {MODEL: Model(name=MODEL, inputs=WORDS)}
+        self.models: Mapping[str, Model] = {
+            MODEL: Model(name=MODEL, inputs=WORDS, limits=LIMITS, apart=APART, rules=RULES, prices=PRICES)
+        }
         self._everyone = everyone
 
     def prepare(self, request: TaskRequest) -> Prepared:
@@ -97,7 +117,8 @@ class Cloudsway:
         if len(_text(effective)) > PROMPT_LIMIT and "shots" in effective and not check.faults:
             check.refuse("shots", f"takes {PROMPT_LIMIT} characters for prompt and shots together. Shorten them.")
         check.settle()
-        return Prepared(input=effective, provider_options={}, estimate=Estimate(unit="unit", amount=_price(effective)))
+        estimate = Estimate(unit="unit", amount=limits.cost(PRICES, effective))
+        return Prepared(input=effective, provider_options={}, estimate=estimate)
 
     def submit(self, account: Account, task: Task, callback_url: str | None) -> Flow[Reading]:
         path = _path(account)
@@ -123,7 +144,7 @@ class Cloudsway:
             found[task.id] = answer if isinstance(answer, Reading) else self._of(answer, str(task.provider_task_id))
         return found
 
-    def look_up(self, account: Account, task: Task) -> Flow[Reading]:
+    def look_up(self, account: Account, task: Task, clues: Clues) -> Flow[Reading]:
         path = _path(account)
         if path is None:
             return meaning.unaskable(self.name, _NO_PATH.format(account=account.name.upper()))
@@ -132,8 +153,7 @@ class Cloudsway:
         answer = self._items(reply)
         if isinstance(answer, Reading):
             return answer
-        # Only a job that states our id is ours: a server that ignored the parameter would list anybody's.
-        jobs = [job for job in map(reading.members, answer) if _id(job) and job.get("external_id") == task.id]
+        jobs = [job for job in map(reading.members, answer) if _id(job) and _is_ours(job, task, alone=len(answer) == 1)]
         if not jobs:
             return Reading(claim=Claim.UNKNOWN if answer else Claim.ABSENT, raw=reading.keep(reply.body))
         # Two jobs are one purchase too many: the older is ours, the others are named so that somebody looks.
@@ -212,6 +232,9 @@ _NO_PATH = (
 )
 
 
+CLOCKS_APART = 300 * 1_000_000  # what two machines' clocks may differ, in microseconds
+
+
 def _path(account: Account) -> str | None:
     if not reading.askable(account.endpoint_path):
         return None
@@ -224,17 +247,15 @@ def _path(account: Account) -> str | None:
 def _effective(check: Check) -> dict[str, object]:
     """The input with every default spelled out."""
     image = check.url("image")
-    shots = check.shots(SHOTS_LIMIT, SHOT_PROMPT_LIMIT)
+    shots = check.shots()
     told = sum(shot["duration"] for shot in shots if isinstance(shot["duration"], int))
-    prompt = check.prompt(PROMPT_LIMIT, required=image is None and not shots)
-    duration = check.seconds(3, 15, default=told if 3 <= told <= 15 else SECONDS_DEFAULT)
+    prompt = check.prompt()
+    duration = check.seconds(default=told if 3 <= told <= 15 else SECONDS_DEFAULT)
     if shots and told != duration:
         check.refuse("shots", f"needs shots that add up to the duration: they take {told} s of {duration} s.")
     quality, resolution = check.level(RESOLUTIONS, "resolution")
     if not check.flag("sound", True):
         check.refuse("sound", "always makes sound and cannot switch it off. Leave sound out, or send true.")
-    if "image" in check.given and "aspect_ratio" in check.given:
-        check.refuse("aspect_ratio", "takes it from the image. Leave it out.")
     ratio = None if "image" in check.given else check.choice("aspect_ratio", ASPECT_RATIOS, "16:9")
     effective = {
         "prompt": prompt,
@@ -276,10 +297,6 @@ def _body(given: Mapping[str, object], task_id: str, callback_url: str | None) -
     return {"contents": contents, "settings": settings, "options": options}
 
 
-def _price(given: Mapping[str, object]) -> Decimal:
-    return money.times(UNITS_A_SECOND[str(given["resolution"])], Decimal(str(given["duration"])))
-
-
 # What is answered
 
 
@@ -316,8 +333,21 @@ def _bare(body: object) -> dict[str, object] | None:
     return body if isinstance(body, dict) else None
 
 
-def _id(job: Mapping[str, object]) -> str | None:
-    return reading.identifier(job.get("id")) or reading.identifier(job.get("task_id"))
+def _id(job: Mapping[str, object], *, spotless: bool = False) -> str | None:
+    return reading.identifier(job.get("id"), spotless=spotless) or reading.identifier(job.get("task_id"))
+
+
+def _is_ours(job: Mapping[str, object], task: Task, *, alone: bool) -> bool:
+    """Whether a job in the answer to a question by our id is ours: it says so, or it says nothing and cannot be another's.
+
+    Kling's page has `external_id` in the answer, the documented sample of Cloudsway's query has not. A server that
+    ignored the parameter would list anybody's jobs: several, or one made before the task was.
+    """
+    stated = job.get("external_id")
+    if stated not in (None, ""):
+        return stated == task.id
+    made_at = reading.whole(job.get("create_time"))
+    return alone and made_at is not None and made_at * 1000 >= task.created_at - CLOCKS_APART
 
 
 def _created(job: Mapping[str, object]) -> int:
@@ -333,25 +363,27 @@ def _job(job: Mapping[str, object], raw: bytes, also: tuple[str, ...] = ()) -> R
     # The envelope's message says SUCCEED even when the task failed; the reason is the task's own.
     reason = reading.text(job.get("message")) or reading.text(job.get("task_status_msg"))
     charged, unit = _charged(job)
+    spotless = reading.spotless(raw)
     return Reading(
         claim=claim,
-        provider_task_id=_id(job),
-        external_id=reading.text(job.get("external_id"), 128) or reading.text(info.get("external_task_id"), 128),
+        provider_task_id=_id(job, spotless=spotless),
+        external_id=reading.text(job.get("external_id"), 128, spotless=spotless)
+        or reading.text(info.get("external_task_id"), 128),
         provider_status=status,
-        outputs=_outputs(job) if claim is Claim.SUCCEEDED else (),
+        outputs=_outputs(job, spotless=spotless) if claim is Claim.SUCCEEDED else (),
         failure=reading.failed("cloudsway", reason) if claim is Claim.FAILED else None,
         charged=charged,
         cost_unit=unit,
         also=also,
-        raw=reading.keep(raw),
+        raw=raw[: reading.MAX_RAW] if spotless else reading.keep(raw),
     )
 
 
-def _outputs(job: Mapping[str, object]) -> tuple[Output, ...]:
+def _outputs(job: Mapping[str, object], *, spotless: bool = False) -> tuple[Output, ...]:
     listed = reading.items(job.get("outputs")) or reading.items(reading.members(job.get("task_result")).get("videos"))
     made = []
     for item in map(reading.members, listed[:16]):
-        url = reading.output_url(item.get("url"))
+        url = reading.output_url(item.get("url"), spotless=spotless)
         if url is not None and item.get("type", "video") == "video":
             made.append(Output(url=url, duration=reading.plain_amount(item.get("duration")), expires_at=_expiry(url)))
     return tuple(made)

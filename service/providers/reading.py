@@ -27,6 +27,8 @@ _SECRETS = re.compile(
 _UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBERS = re.compile(r"[0-9.]+|(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*\.?")
 _NO_LINK = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# A name that is no number, with neither user nor port.
+_PLAIN_LINK = re.compile(r"https://(?:[a-z0-9-]+\.)+[a-z][a-z0-9-]*(?:[/?#].*)?", re.DOTALL)
 _CONTENT = re.compile(r"risk control|content policy|content safety|sensitive|moderat|prohibited|nsfw", re.IGNORECASE)
 
 
@@ -48,6 +50,14 @@ def redact(raw: bytes, secrets: Sequence[str] = ()) -> bytes:
     ):
         return raw
     return _SECRETS.sub(lambda found: (found[1] or found[2] or found[3]) + b"***", raw)
+
+
+def spotless(raw: bytes) -> bool:
+    """Whether no text in this JSON can hold a secret: the bytes have none, and no escape that could spell one.
+
+    Asked once per message, it spares its texts the same question: 4 of 23 µs of reading a push.
+    """
+    return b"\\" not in raw and redact(raw) is raw
 
 
 def keep(raw: bytes, secrets: Sequence[str] = ()) -> bytes:
@@ -78,12 +88,12 @@ def envelope(reply: Reply) -> dict[str, object]:
         return {}
 
 
-def text(value: object, limit: int = 500, secrets: Sequence[str] = ()) -> str | None:
+def text(value: object, limit: int = 500, secrets: Sequence[str] = (), *, spotless: bool = False) -> str | None:
     """A provider's words for people and for our columns: bounded, storable, redacted; None when there are none."""
     if not isinstance(value, str):
         return None
     clean = value if value.isprintable() else _UNUSABLE.sub("\ufffd", value)
-    if len(clean) < SHORTEST_SECRET and not secrets:
+    if (spotless or len(clean) < SHORTEST_SECRET) and not secrets:
         return clean.strip()[:limit] or None
     written = clean.encode()
     safe = redact(written, secrets)
@@ -103,12 +113,14 @@ def word(value: object) -> str | None:
     return found.lower() if found else None
 
 
-def identifier(value: object) -> str | None:
+def identifier(value: object, *, spotless: bool = False) -> str | None:
     """A provider's id as exact text: 1 to 128 printable characters. A fraction is no id; its digits are already lost."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return str(value)
     if not isinstance(value, str) or not 1 <= len(value) <= 128 or not value.isprintable() or not value.strip():
         return None
+    if spotless:
+        return value
     written = value.encode()
     return value if redact(written) == written else None
 
@@ -146,13 +158,17 @@ def plain_amount(value: object) -> str | None:
     return None if found is None else money.plain(found)
 
 
-def output_url(value: object) -> str | None:
+def output_url(value: object, *, spotless: bool = False) -> str | None:
     """A link we may hand on: https, at most 2 kB, a public host name, no userinfo.
 
     Plain http is taken from this machine only (localhost or a literal loopback address), which is how a sandbox serves.
     Characters outside ASCII are percent-encoded, since the link travels in a Location header.
     """
-    if not isinstance(value, str) or len(value) > MAX_URL or _NO_LINK.search(value):
+    if not isinstance(value, str) or len(value) > MAX_URL:
+        return None
+    if spotless and _plain(value):
+        return value  # nearly always; what follows would say the same of it, in 10 µs instead of 2
+    if _NO_LINK.search(value):
         return None
     try:
         parts = urlsplit(value)
@@ -171,6 +187,13 @@ def output_url(value: object) -> str | None:
         return None
     link = value if value.isascii() else quote(value, safe="%/:?#[]@!$&'()*+,;=~-._|{}^`\"<>")
     return link if len(link) <= MAX_URL else None
+
+
+def _plain(value: str) -> bool:
+    """Whether it is a link with nothing in it to think about."""
+    if not (value.isascii() and value.isprintable()) or " " in value or "\\" in value:
+        return False
+    return _PLAIN_LINK.fullmatch(value) is not None
 
 
 def _loopback(host: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from service.providers.acedata import AceData
+from service.providers.apiinone import ApiInOne
 from service.providers.base import Provider
 from service.providers.cloudsway import Cloudsway
 from service.providers.ulazai import UlazAI
@@ -16,5 +18,7 @@ def everyone() -> Mapping[str, Provider]:
 
 PROVIDERS: Mapping[str, Provider] = {
     "cloudsway": Cloudsway(everyone),
+    "acedata": AceData(everyone),
     "ulazai": UlazAI(everyone),
+    "apiinone": ApiInOne(everyone),
 }

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import quote
 
-from service.core import money
 from service.core.observation import Claim, Reading
 from service.core.request import TaskRequest
-from service.providers import meaning, reading
+from service.providers import limits, meaning, reading
 from service.providers.base import (
     Account,
     Ask,
+    Clues,
     Estimate,
     Everyone,
+    File,
     Flow,
     Model,
     Prepared,
@@ -31,7 +32,9 @@ from service.providers.base import (
     parse_reply,
 )
 from service.providers.checks import ASPECT_RATIOS, Check
+from service.providers.limits import Apart, Price
 from service.providers.meaning import AMBIGUOUS, FORBIDDEN
+from service.providers.uploading import stored_at
 from storage.records import Output, Task
 
 STATUSES = {
@@ -43,14 +46,26 @@ STATUSES = {
 MODES = {"standard": "std", "pro": "pro"}
 IMAGES_LIMIT = 10  # the page names none; this one is ours
 
-# Credits a second by mode and sound, and what an opted-in publication takes off at once.
-CREDITS_A_SECOND = {
-    ("std", False): Decimal(20),
-    ("std", True): Decimal(30),
-    ("pro", False): Decimal(27),
-    ("pro", True): Decimal(40),
-}
+# An opted-in publication takes this off at once.
 PUBLICATION_DISCOUNT = Decimal(10)
+DISCOUNT = Price(unit="credit", amount=-PUBLICATION_DISCOUNT, per="task", when={"share_publicly": True})
+PRICES_30 = (
+    Price(unit="credit", amount=Decimal(20), when={"mode": "std", "sound": False}),
+    Price(unit="credit", amount=Decimal(30), when={"mode": "std", "sound": True}),
+    Price(unit="credit", amount=Decimal(27), when={"mode": "pro", "sound": False}),
+    Price(unit="credit", amount=Decimal(40), when={"mode": "pro", "sound": True}),
+    DISCOUNT,
+)
+
+# 2.6 has a fixed price by duration and sound. One page of theirs allows 2500 characters, the API's own 2000.
+PRICES_26 = (
+    Price(unit="credit", amount=Decimal(55), per="task", when={"duration": 5, "sound": False}),
+    Price(unit="credit", amount=Decimal(110), per="task", when={"duration": 10, "sound": False}),
+    Price(unit="credit", amount=Decimal(110), per="task", when={"duration": 5, "sound": True}),
+    Price(unit="credit", amount=Decimal(220), per="task", when={"duration": 10, "sound": True}),
+    DISCOUNT,
+)
+PROMPT_LIMIT_26 = 2000
 
 # 403 is a plain "forbidden" here (its error page), beside 401 for the key and 402 for credits.
 ANSWERS = {**meaning.BY_STATUS, 403: FORBIDDEN}
@@ -66,29 +81,26 @@ class Form:
     model: Model
     effective: Callable[[Check], dict[str, object]]
     body: Callable[[Input, Input], dict[str, object]]
-    price: Callable[[Input], Decimal]
+    price: Callable[[Input], Decimal | None]
+    refunds: bool  # the page says that a failure gives the credits back by itself
 
 
 def _effective_30(check: Check) -> dict[str, object]:
     """Kling 3.0: the input with every default spelled out."""
     quality, mode = check.level(MODES, "mode")
     framed = "image" in check.given or "end_image" in check.given
-    if framed and "aspect_ratio" in check.given:
-        check.refuse("aspect_ratio", "takes none together with start or end images. Leave it out.")
     pictured = framed or "images" in check.given
     ratio = None if framed else check.choice("aspect_ratio", ASPECT_RATIOS, None if pictured else "16:9")
-    if not isinstance(check.options.get("multiShots", False), bool):
-        check.refuse_option("multiShots", "takes true or false for multiShots.")
     effective = {
-        "prompt": check.prompt(2500),
-        "duration": check.seconds(3, 15),
+        "prompt": check.prompt(),
+        "duration": check.seconds(),
         "aspect_ratio": ratio,
         "quality": quality,
         "mode": mode,
         "sound": check.flag("sound", False),
         "image": check.url("image"),
         "end_image": check.url("end_image"),
-        "images": check.urls("images", IMAGES_LIMIT) or None,
+        "images": check.urls("images") or None,
         "share_publicly": check.flag("share_publicly", False),
     }
     return {name: value for name, value in effective.items() if value is not None}
@@ -114,34 +126,107 @@ def _body_30(given: Input, options: Input) -> dict[str, object]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _price_30(given: Input) -> Decimal:
-    rate = CREDITS_A_SECOND[str(given["mode"]), bool(given.get("sound"))]
-    credits = money.times(rate, Decimal(str(given["duration"])))
-    return credits - PUBLICATION_DISCOUNT if given.get("share_publicly") is True else credits
-
-
-WORDS_30 = frozenset(
-    {
-        "prompt",
-        "duration",
-        "aspect_ratio",
-        "quality",
-        "mode",
-        "sound",
-        "image",
-        "end_image",
-        "images",
-        "share_publicly",
+def _effective_26(check: Check) -> dict[str, object]:
+    """Kling 2.6: one quality, 5 or 10 seconds, one image at most."""
+    pictured = "image" in check.given or "images" in check.given
+    effective = {
+        "prompt": check.prompt(),
+        "duration": check.seconds_of(),
+        "aspect_ratio": None if pictured else check.choice("aspect_ratio", ASPECT_RATIOS, "16:9"),
+        "quality": check.choice("quality", ("standard",), "standard"),
+        "sound": check.flag("sound", False),
+        "image": check.url("image"),
+        "images": check.urls("images") or None,
+        "share_publicly": check.flag("share_publicly", False),
     }
+    return {name: value for name, value in effective.items() if value is not None}
+
+
+def _body_26(given: Input, options: Input) -> dict[str, object]:
+    image = given.get("image")
+    images = given.get("images") if image is None else [image]
+    body = {
+        "prompt": given["prompt"],
+        "generationMode": "text_to_video" if images is None else "image_to_video",
+        "imageUrls": images,
+        "duration": str(given["duration"]),  # a string here, an integer on 3.0
+        "aspectRatio": given.get("aspect_ratio"),
+        "sound": bool(given.get("sound")),
+        "prompt_directory_optin": given.get("share_publicly") is True,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+LIMITS_26 = {
+    "prompt": limits.text(PROMPT_LIMIT_26, required=True),
+    "duration": limits.seconds_of((5, 10)),
+    "aspect_ratio": limits.choice(ASPECT_RATIOS, "16:9"),
+    "quality": limits.choice(("standard",), "standard"),
+    "sound": limits.flag(False),
+    "image": limits.link(),
+    "images": limits.links(1),
+    "share_publicly": limits.flag(False),
+}
+MODEL_26 = Model(
+    name="kling-2.6",
+    inputs=frozenset(LIMITS_26),
+    limits=LIMITS_26,
+    apart=(
+        Apart(word="images", others=("image",), why="takes exactly one image. Send image or images, not both."),
+        Apart(
+            word="aspect_ratio",
+            others=("image", "images"),
+            why="takes one for text to video only. Leave it out.",
+        ),
+    ),
+    prices=PRICES_26,
+)
+
+LIMITS_30 = {
+    "prompt": limits.text(2500, required=True),
+    "duration": limits.seconds(3, 15),
+    "aspect_ratio": limits.choice(ASPECT_RATIOS, "16:9"),
+    "quality": limits.choice(MODES, "standard"),
+    "mode": limits.choice(MODES.values(), "std"),
+    "sound": limits.flag(False),
+    "image": limits.link(),
+    "end_image": limits.link(),
+    "images": limits.links(IMAGES_LIMIT),
+    "share_publicly": limits.flag(False),
+}
+MODEL_30 = Model(
+    name="kling-3.0",
+    inputs=frozenset(LIMITS_30),
+    options=frozenset({"multiShots"}),
+    limits=LIMITS_30,
+    native={"multiShots": limits.flag(False)},
+    apart=(
+        Apart(
+            word="aspect_ratio",
+            others=("image", "end_image"),
+            why="takes none together with start or end images. Leave it out.",
+        ),
+    ),
+    rules=("quality and mode say the same: standard is std, pro is pro.",),
+    prices=PRICES_30,
 )
 
 FORMS: Mapping[str, Form] = {
     "kling-3.0": Form(
         prefix="/kling30/api",
-        model=Model(name="kling-3.0", inputs=WORDS_30, options=frozenset({"multiShots"})),
+        model=MODEL_30,
         effective=_effective_30,
         body=_body_30,
-        price=_price_30,
+        price=lambda given: limits.cost(PRICES_30, given),
+        refunds=True,
+    ),
+    "kling-2.6": Form(
+        prefix="/kling26/api",
+        model=MODEL_26,
+        effective=_effective_26,
+        body=_body_26,
+        price=lambda given: limits.cost(PRICES_26, given),
+        refunds=False,
     ),
 }
 
@@ -179,13 +264,20 @@ class UlazAI:
                 found[task.id] = meaning.unaskable(self.name, "its id cannot stand in a path")
                 continue
             id = str(task.provider_task_id)
-            reply = yield Ask(method="GET", path=f"{FORMS[task.model].prefix}/status/{quote(id, safe='')}/")
-            found[task.id] = self._asked(reply, id)
+            form = FORMS[task.model]
+            reply = yield Ask(method="GET", path=f"{form.prefix}/status/{quote(id, safe='')}/")
+            found[task.id] = self._asked(reply, id, form)
         return found
 
-    def look_up(self, account: Account, task: Task) -> Flow[Reading]:
+    def look_up(self, account: Account, task: Task, clues: Clues) -> Flow[Reading]:
         return meaning.unaskable(self.name, "it finds no job by our id")
         yield  # a flow that asks nothing
+
+    def upload(self, account: Account, file: File) -> Flow[str]:
+        # The page says multipart, JPEG, PNG or WebP, at most 10 MB, and that the answer's URL is public. It names neither
+        # the field nor the answer's members: `file` is the usual name.
+        reply = yield Ask(method="POST", path="/kling30/api/upload/", file=file)
+        return stored_at(self.name, reply)
 
     def read(self, push: Push) -> Reading:
         return Reading(claim=Claim.UNKNOWN, detail=f"{self.name} sends no pushes", raw=reading.keep(push.body))
@@ -209,7 +301,7 @@ class UlazAI:
         found = ANSWERS.get(reply.status, AMBIGUOUS)
         return meaning.not_accepted(self.name, found, reply, message=answer.reason())
 
-    def _asked(self, reply: Reply, id: str) -> Reading:
+    def _asked(self, reply: Reply, id: str, form: Form) -> Reading:
         if reply.status == 404:
             detail = f"{self.name} knows no job {id}"
             return Reading(claim=Claim.ABSENT, detail=detail, raw=reading.keep(reply.body))
@@ -217,7 +309,7 @@ class UlazAI:
             answer = Answer(reading.envelope(reply))
             why = ANSWERS.get(reply.status, AMBIGUOUS)
             return meaning.unanswered(self.name, why, reply, message=answer.reason())
-        return _job(Answer(reading.members(parse_reply(reply.body))), id, reply.body)
+        return _job(Answer(reading.members(parse_reply(reply.body))), id, reply.body, form)
 
 
 class Answer:
@@ -238,7 +330,7 @@ class Answer:
         return None
 
 
-def _job(answer: Answer, id: str, raw: bytes) -> Reading:
+def _job(answer: Answer, id: str, raw: bytes, form: Form) -> Reading:
     stated = reading.identifier(answer.get("task_id"))
     if stated is not None and stated != id:
         detail = f"asked for {id}, the answer speaks of another job"
@@ -259,6 +351,6 @@ def _job(answer: Answer, id: str, raw: bytes) -> Reading:
         failure=reading.failed("ulazai", answer.reason()) if failed else None,
         charged=charged,
         cost_unit="credit" if charged is not None else None,
-        refunded=failed,  # "on failure the credits are refunded automatically"
+        refunded=failed and form.refunds,
         raw=reading.keep(raw),
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
 
 from starlette.requests import Request
@@ -12,48 +11,57 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from service.sandbox import line
-from service.sandbox.cloudsway_body import Order, Refused, read_frame_order, read_text_order
-from service.sandbox.directives import Directives, UnknownDirective
-from service.sandbox.jobs import Contract, Job, Phase
+from service.sandbox.accounts import Account, Turned
+from service.sandbox.cloudsway_body import read_frame_order, read_text_order
+from service.sandbox.desk import Desk
+from service.sandbox.jobs import Contract, Found, Job, Phase
+from service.sandbox.order import Refused
 from service.sandbox.world import World
 
-PREFIX = "/v1/ai/"
+PREFIXES = ("/v1/ai/",)
 WORDS = {
     Phase.WAITING: "submitted",
     Phase.RUNNING: "processing",
     Phase.SUCCEEDED: "succeeded",
     Phase.FAILED: "failed",
 }
-UNITS_A_SECOND = {"720p": Decimal("0.8"), "1080p": Decimal("1.0")}  # Kling's price page
 MOST_IDS = 20  # Kling's query page
 TEXT_BODY, FRAME_BODY = 1 << 20, 70 << 20  # a first frame may be 50 MB, inline in base64
 LINK_SECONDS = 30 * 24 * 3600
 CODES = {400: 1201, 401: 1002, 403: 1103, 404: 1203, 429: 1302, 500: 5000, 503: 5001, 504: 5002}
-
-Read = Callable[[Mapping[str, object]], Order]
+TURNED = {
+    Turned.NO_KEY: (401, "1001", "Authorization is empty"),
+    Turned.WRONG_KEY: (401, "1002", "Authorization is invalid"),
+    Turned.CONTENT: (400, "1301", "Failure to pass the risk control system"),
+    Turned.TAKEN: (400, "1201", "external_task_id is already used"),
+    Turned.ARREARS: (429, "1101", "Account in arrears"),
+    Turned.TOO_FAST: (429, "1302", "API request too fast"),
+    Turned.TOO_MANY: (429, "1303", "parallel task over resource pack limit"),
+    Turned.FULL: (503, "5001", "The sandbox is full: POST /_sandbox/reset"),
+}
 
 
 def routes(world: World) -> list[Route]:
     played = Cloudsway(world)
-    videos = PREFIX + "{endpoint_path}/kling/videos/"
+    videos = PREFIXES[0] + "{endpoint_path}/kling/videos/"
     return [
         Route(videos + "text-to-video/kling-3.0-turbo", played.text_to_video, methods=["POST"]),
         Route(videos + "image-to-video/kling-3.0-turbo", played.image_to_video, methods=["POST"]),
-        Route(PREFIX + "{endpoint_path}/kling/tasks", played.tasks, methods=["GET"]),
+        Route(PREFIXES[0] + "{endpoint_path}/kling/tasks", played.tasks, methods=["GET"]),
     ]
 
 
 def strayed(status: int) -> Response:
     """No such path or method: Kling's 404, with 1202 for the method."""
-    return fault(404, 1202 if status == 405 else 1203)
+    return fault(404, "1202" if status == 405 else "1203")
 
 
-def fault(status: int, code: int | None = None, message: str = "The sandbox was told to say this") -> Response:
+def fault(status: int, code: str | None = None, message: str = line.TOLD, job: Job | None = None) -> Response:
     """Kling's envelope; a status Kling does not use comes from the gateway before it, in plain text."""
-    code = CODES.get(status) if code is None else code
-    if code is None:
+    number = CODES.get(status) if code is None or not code.isdigit() else int(code)
+    if number is None:
         return PlainTextResponse("upstream unavailable", status)
-    return line.Json({"code": code, "message": message, "request_id": str(uuid.uuid4())}, status)
+    return line.Json({"code": number, "message": message, "request_id": str(uuid.uuid4())}, status)
 
 
 def item(job: Job) -> dict[str, object]:
@@ -83,96 +91,48 @@ def _output(job: Job) -> dict[str, object]:
 
 
 def _bill(job: Job) -> dict[str, str]:
-    amount = Decimal(0) if job.phase is Phase.FAILED else UNITS_A_SECOND[str(job.asked["resolution"])]
-    amount *= int(str(job.asked["duration"]))
-    return {"charge_type": "unit", "amount": format(amount.normalize(), "f"), "package_type": "video"}
+    # What a failed job costs is "0", in a bill like any other.
+    return {"charge_type": "unit", "amount": plain(job.credits), "package_type": "video"}
 
 
-CONTRACT = Contract(name="cloudsway", words=WORDS, first=Phase.WAITING, counts_by="external_id", pushed=item)
+def plain(amount: Decimal) -> str:
+    """`5`, `5.6`: no trailing zeros and no exponent."""
+    return format(amount.normalize(), "f") if amount else "0"
 
 
-@dataclass(frozen=True, slots=True)
+CONTRACT = Contract(
+    name="cloudsway", words=WORDS, first=Phase.WAITING, counts_by="external_id", pushed=item, signs=True
+)
+
+
 class Cloudsway:
     """The three routes."""
 
-    world: World
-
-    async def text_to_video(self, request: Request) -> Response:
-        return await self._create(request, read_text_order, TEXT_BODY)
-
-    async def image_to_video(self, request: Request) -> Response:
-        return await self._create(request, read_frame_order, FRAME_BODY)
-
-    async def _create(self, request: Request, read: Read, cap: int) -> Response:
-        record = line.asked(request)
-        record.contract, record.kind = CONTRACT.name, "create"
-        try:
-            self._authorize(request)
-            order = read(await line.read_object(request, cap))
-            record.ignored, record.told = order.ignored, order.effective
-            orders = self.world.orders("creates", CONTRACT.name, order.prompt)
-            if (early := await line.before(request, orders, fault)) is not None:
-                return early
-            self._admit(order, orders)
-        except Refused as refused:
-            return fault(refused.status, refused.code, str(refused))
-        except (line.Unreadable, UnknownDirective) as error:
-            return fault(getattr(error, "status", 400), 1201, str(error))
-        job = self.world.accept(self._job(order, orders))
-        record.job_id = job.id
-        return await line.after(request, self.world, job, fault, _accepted(job))
-
-    async def tasks(self, request: Request) -> Response:
-        record = line.asked(request)
-        record.contract, record.kind = CONTRACT.name, "query"
-        try:
-            self._authorize(request)
-            jobs = self._wanted(request)
-            orders = self.world.orders("queries", CONTRACT.name)
-        except Refused as refused:
-            return fault(refused.status, refused.code, str(refused))
-        if (early := await line.before(request, orders, fault)) is not None:
-            return early
-        if orders.garbage:
-            return line.garbage()
-        # Newest first, whatever the order of the question: nothing promises that answers line up with it.
-        shown = [] if orders.empty else [item(job) for job in reversed(jobs)]
-        return line.Json({"code": 0, "message": "SUCCEED", "data": shown, "request_id": str(uuid.uuid4())})
-
-    def _authorize(self, request: Request) -> None:
-        key = line.credential(request)
-        if key is None:
-            raise Refused("Authorization is empty", status=401, code=1001)
-        if not line.admitted(self.world, key):
-            raise Refused("Authorization is invalid", status=401, code=1002)
-
-    def _admit(self, order: Order, orders: Directives) -> None:
-        """What only the account's state can refuse. Nothing is awaited between this and `accept`."""
-        limit = self.world.knobs.concurrency_limit
-        if orders.refuse:
-            raise Refused("Failure to pass the risk control system", status=400, code=1301)
-        taken = (CONTRACT.name, order.external_id or "") in self.world.by_external_id
-        if taken and self.world.knobs.unique_external_id:
-            raise Refused("external_task_id is already used", status=400, code=1201)
-        if limit is not None and self.world.open[CONTRACT.name] >= limit:
-            raise Refused("parallel task over resource pack limit", status=429, code=1303)
-        if self.world.full:
-            raise Refused("The sandbox is full: POST /_sandbox/reset", status=503, code=5001)
-
-    def _job(self, order: Order, orders: Directives) -> Job:
-        return Job(
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.desk = Desk(
+            world=world,
             contract=CONTRACT,
-            id=self.world.new_id(),
-            prompt=order.prompt,
-            asked={**order.effective, "output_base": self.world.knobs.output_base},
-            directives=orders,
-            accepted_at=self.world.clock(),
-            external_id=order.external_id,
-            callback_url=order.callback_url,
+            fault=fault,
+            words=TURNED,
+            unreadable="1201",
+            new_id=world.new_id,
         )
 
-    def _wanted(self, request: Request) -> list[Job]:
-        """The jobs a query names, oldest first. Kling's query page: one of the two lists, never both."""
+    async def text_to_video(self, request: Request) -> Response:
+        return await self.desk.create(request, read_text_order, TEXT_BODY, _accepted)
+
+    async def image_to_video(self, request: Request) -> Response:
+        return await self.desk.create(request, read_frame_order, FRAME_BODY, _accepted)
+
+    async def tasks(self, request: Request) -> Response:
+        async def find(account: Account) -> tuple[Sequence[Job], Found]:
+            return self._wanted(request, account)
+
+        return await self.desk.query(request, find, _listed)
+
+    def _wanted(self, request: Request, account: Account) -> tuple[list[Job], Found]:
+        """The jobs a query names. Kling's query page: one of the two lists, never both."""
         ids = request.query_params.get("task_ids", "")
         external_ids = request.query_params.get("external_task_ids", "")
         if bool(ids) == bool(external_ids):
@@ -181,14 +141,19 @@ class Cloudsway:
         if len(named) > MOST_IDS:
             raise Refused(f"at most {MOST_IDS} ids")
         if ids:
-            jobs = [job for name in named if (job := self.world.find(CONTRACT.name, name)) is not None]
-        else:
-            jobs = [job for name in named for job in self.world.by_external_id.get((CONTRACT.name, name), [])]
-        self.world.note_query(jobs, "id" if ids else "external_id")
-        return sorted(jobs, key=lambda job: int(job.id))
+            return [job for name in named for job in self.desk.own(account, name)], "id"
+        known = self.world.by_external_id
+        jobs = [job for name in named for job in known.get((CONTRACT.name, name), []) if job.account is account]
+        return jobs, "external_id"
 
 
-def _accepted(job: Job) -> Response:
+def _listed(jobs: Sequence[Job]) -> Response:
+    # Newest first, whatever the order of the question: nothing promises that answers line up with it.
+    shown = [item(job) for job in sorted(jobs, key=lambda job: int(job.id), reverse=True)]
+    return line.Json({"code": 0, "message": "SUCCEED", "data": shown, "request_id": str(uuid.uuid4())})
+
+
+async def _accepted(_: Request, job: Job) -> Response:
     """The reply to a create: the job as it was at that moment, whatever has become of it since."""
     shown: dict[str, object] = {"id": job.id, "status": WORDS[Phase.WAITING], "message": ""}
     if job.external_id is not None:

@@ -5,34 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from decimal import Decimal
 
-from service.sandbox.line import is_link, strangers
+from service.sandbox.order import Order, Refused, is_link, strangers
 
 RESOLUTIONS = ("720p", "1080p")
 ASPECTS = ("16:9", "9:16", "1:1")
 MOST_PROMPT, MOST_FRAME_PROMPT = 3_072, 2_500
+UNITS_A_SECOND = {"720p": Decimal("0.8"), "1080p": Decimal("1.0")}  # Kling's price page
 IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
-
-
-class Refused(ValueError):
-    """A create or query that is turned down; nothing is made."""
-
-    def __init__(self, message: str, *, status: int = 400, code: int = 1201) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A create as understood. `effective`: with the contract's defaults. `ignored`: what it did not look at."""
-
-    prompt: str
-    effective: Mapping[str, object]
-    external_id: str | None
-    callback_url: str | None
-    ignored: tuple[str, ...]
 
 
 def read_text_order(body: Mapping[str, object]) -> Order:
@@ -86,14 +67,11 @@ def _order(
     ignored += strangers(settings, {"resolution", "duration"} | also, "/settings")
     ignored += strangers(options, {"callback_url", "external_task_id", "watermark_info"}, "/options")
     ignored += strangers(watermark, {"enabled"}, "/options/watermark_info")
-    chosen = {
-        "resolution": _one_of(settings, "resolution", RESOLUTIONS, "720p"),
-        "duration": _duration(settings),
-        "watermark": enabled,
-    }
+    resolution, duration = _one_of(settings, "resolution", RESOLUTIONS, "720p"), _duration(settings)
     return Order(
         prompt=prompt,
-        effective={**effective, **chosen},
+        effective={**effective, "resolution": resolution, "duration": duration, "watermark": enabled},
+        credits=UNITS_A_SECOND[resolution] * duration,
         external_id=external_id or None,
         callback_url=str(callback_url) or None,
         ignored=tuple(ignored),

@@ -1,18 +1,20 @@
-"""The sandbox's own door, /_sandbox/…: script it, turn its knobs, move a job by hand, read everything it saw. No credential."""
+"""The sandbox's own door, /_sandbox/…: script it, turn its knobs and rules, move a job by hand, read everything it saw. No credential."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.sandbox.accounts import Account, label
 from service.sandbox.directives import UnknownDirective
-from service.sandbox.jobs import Asked, Job, Knobs
+from service.sandbox.jobs import Asked, Job
 from service.sandbox.line import Json
+from service.sandbox.rules import BadRule, Scope, turned
 from service.sandbox.script import BadScript, read_script
 from service.sandbox.world import World
 
@@ -28,6 +30,8 @@ def routes(world: World) -> list[Route]:
         Route(PREFIX + "/requests", control.requests, methods=["GET"]),
         Route(PREFIX + "/script", _checked(control.script), methods=["GET", "PUT"]),
         Route(PREFIX + "/knobs", _checked(control.knobs), methods=["GET", "PATCH"]),
+        Route(PREFIX + "/rules", _checked(control.rules), methods=["GET", "PATCH"]),
+        Route(PREFIX + "/accounts", control.accounts, methods=["GET"]),
         Route(PREFIX + "/reset", control.reset, methods=["POST"]),
         Route(PREFIX + "/jobs/{job_id}/begin", _checked(control.begin), methods=["POST"]),
         Route(PREFIX + "/jobs/{job_id}/finish", _checked(control.finish), methods=["POST"]),
@@ -48,7 +52,7 @@ def _checked(endpoint: Endpoint) -> Endpoint:
     async def answer(request: Request) -> Response:
         try:
             return await endpoint(request)
-        except (BadOrder, BadScript, UnknownDirective) as error:
+        except (BadOrder, BadRule, BadScript, UnknownDirective) as error:
             return Json({"error": str(error)}, 400)
 
     return answer
@@ -83,8 +87,40 @@ class Control:
     async def knobs(self, request: Request) -> Response:
         if request.method == "PATCH":
             self.world.knobs = turned(self.world.knobs, await _order(request))
-        secrets = {name: None if getattr(self.world.knobs, name) is None else "set" for name in SECRETS}
-        return Json({**asdict(self.world.knobs), **secrets})
+        return Json(_masked(asdict(self.world.knobs)))
+
+    async def rules(self, request: Request) -> Response:
+        """Rules of a contract, a key or both. A key is named by itself or by its label, and told by its label."""
+        if request.method == "PATCH":
+            change = dict(await _order(request))
+            self.world.book.change(self._scope(change), change)
+        return Json(
+            [
+                {"contract": scope.contract, "key": None if scope.key is None else label(scope.key), **_masked(own)}
+                for scope, own in self.world.book.own.items()
+            ]
+        )
+
+    async def accounts(self, request: Request) -> Response:
+        return Json([self._standing(account) for account in self.world.accounts.values()])
+
+    def _scope(self, change: dict[str, object]) -> Scope:
+        """Take the scope out of a change."""
+        contract, key = change.pop("contract", None), change.pop("key", None)
+        if not isinstance(contract, str | None) or not isinstance(key, str | None):
+            raise BadOrder("contract and key are texts, or left out for any")
+        known = {account.label: account.key for account in self.world.accounts.values()}
+        return Scope(contract, key if key is None else known.get(key, key))
+
+    def _standing(self, account: Account) -> Mapping[str, object]:
+        rules = self.world.rules(account.company, account.key)
+        return {
+            "key": account.label,
+            "company": account.company,
+            "spent": float(account.spent),
+            "left": float(rules.credits - account.spent),
+            "open": account.open,
+        }
 
     async def reset(self, request: Request) -> Response:
         await self.world.reset()
@@ -128,42 +164,6 @@ class Control:
 SECRETS = ("api_key", "webhook_secret")
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _is_span(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= float(str(value)) <= 86_400
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= 1_000_000_000
-
-
-TAKES: Mapping[str, Callable[[object], bool]] = {
-    "api_key": lambda value: value is None or _is_text(value),
-    "job_seconds": lambda value: value is None or _is_span(value),
-    "unique_external_id": lambda value: isinstance(value, bool),
-    "concurrency_limit": lambda value: value is None or _is_count(value),
-    "webhook_secret": lambda value: value is None or _is_text(value),
-    "push_timeout_seconds": _is_span,
-    "push_retries": _is_count,
-    "push_retry_seconds": _is_span,
-    "credits": _is_count,
-    "output_base": _is_text,
-}
-
-
-def turned(knobs: Knobs, change: Mapping[str, object]) -> Knobs:
-    """The knobs after a change; every name and value is checked first."""
-    for name, value in change.items():
-        if name not in TAKES:
-            raise BadOrder(f"there is no knob {name!r}; there are {', '.join(TAKES)}")
-        if not TAKES[name](value):
-            raise BadOrder(f"{name} does not take {value!r}")
-    return replace(knobs, **change)  # type: ignore[arg-type]  # TAKES has checked every value
-
-
 async def _order(request: Request) -> Mapping[str, object]:
     body = bytearray()
     async for chunk in request.stream():
@@ -185,7 +185,7 @@ def ledger(world: World) -> Mapping[str, object]:
         "now": world.clock(),
         "accepted": world.accepted,
         "open": world.open,
-        "credits": world.credits,
+        "spent": {f"{account.company}/{account.label}": float(account.spent) for account in world.accounts.values()},
         "jobs": [told(job) for job in world.jobs.values()],
     }
 
@@ -204,10 +204,12 @@ def told(job: Job) -> Mapping[str, object]:
     ]
     return {
         "contract": job.contract.name,
+        "account": job.account.label,
         "id": job.id,
         "external_id": job.external_id,
         "prompt": job.prompt,
         "asked": job.asked,
+        "charged": float(job.credits),
         "callback_url": job.callback_url,
         "status": job.word,
         "accepted_at": job.accepted_at,
@@ -221,3 +223,7 @@ def told(job: Job) -> Mapping[str, object]:
 
 def _seen(asked: Asked) -> Mapping[str, object]:
     return {**asdict(asked), "body": asked.body.decode(errors="replace")}
+
+
+def _masked(switches: Mapping[str, object]) -> dict[str, object]:
+    return {name: "set" if name in SECRETS and value is not None else value for name, value in switches.items()}

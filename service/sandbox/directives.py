@@ -1,17 +1,19 @@
-"""What a request may order the sandbox to do to it: `[sandbox: no-push, seconds=0.2]` in a prompt, or a step of the script.
+"""What a request may order the sandbox to do to it: `[sandbox: no-push, seconds=0.2]` in a prompt, a step of the script, or `faults`
+of a contract, a credential or all.
 
 | directive | effect | a job is made |
 |---|---|---|
-| status=N [code=N] [retry-after=N] | answers N at once | no |
+| status=N [code=C] [retry-after=N] | answers N at once, with the contract's own code C where it has codes | no |
 | refuse | refused for its content, as the contract words it | no |
 | hang, close | never answers / closes the connection | no |
 | status-after=N, hang-after, lost-reply, garbage | answers N / never / closes / 200 with bytes that are not JSON | yes |
 | seconds=N, stuck | the job takes N seconds / never ends by itself | yes |
-| fail, no-output, unknown-word | ends failed / succeeds without a URL / says a new word in place of `processing` | yes |
+| names-task | with status-after: the error names the job's id (AceData) | yes |
+| fail [code=C], no-output, unknown-word | ends failed / succeeds without a URL / says a new word in place of `processing` | yes |
 | no-push, late-push=N, push-twice, out-of-order | pushes none / N s late / each twice / the last first | yes |
 | push-before-reply | answers only after the pushes so far were delivered (all of them with seconds=0) | yes |
 
-For a query: status=N, code=N, retry-after=N, garbage, close, hang, and `empty`: a well-formed answer that knows no job.
+For a query: status=N, code=C, retry-after=N, garbage, close, hang, and `empty`: a well-formed answer that knows no job.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class Directives:
     """Every order given for one request. The default is good behaviour."""
 
     status: float | None = None
-    code: float | None = None
+    code: str | None = None
     retry_after: float | None = None
     refuse: bool = False
     hang: bool = False
@@ -41,6 +43,7 @@ class Directives:
     status_after: float | None = None
     hang_after: bool = False
     lost_reply: bool = False
+    names_task: bool = False
     garbage: bool = False
     seconds: float | None = None
     stuck: bool = False
@@ -55,15 +58,16 @@ class Directives:
 
 
 WORDS = {field.name.replace("_", "-"): field.default is None for field in fields(Directives)}
+CODE = re.compile(r"[A-Za-z0-9_]{1,40}")
 BOUNDS = {"status": (200, 599), "status-after": (200, 599), "seconds": (0, 86_400), "late-push": (0, 86_400)}
 
 
 def parse(*orders: str) -> Directives:
     """Read comma-separated directives; a later one outranks an earlier one of the same name."""
-    found: dict[str, bool | float] = {}
+    found: dict[str, bool | float | str] = {}
     for order in orders:
         found.update(_words(order))
-    return Directives(**found)  # type: ignore[arg-type]  # _words gives flags True and numbers float
+    return Directives(**found)  # type: ignore[arg-type]  # _words gives each its kind
 
 
 def in_prompt(prompt: str) -> str:
@@ -71,12 +75,20 @@ def in_prompt(prompt: str) -> str:
     return ",".join(IN_PROMPT.findall(prompt))
 
 
-def _words(order: str) -> Iterator[tuple[str, bool | float]]:
+def _words(order: str) -> Iterator[tuple[str, bool | float | str]]:
     for word in filter(None, map(str.strip, order.split(","))):
         name, separator, value = map(str.strip, word.partition("="))
         if name not in WORDS or WORDS[name] != bool(separator):
             raise UnknownDirective(f"sandbox: {word!r} is not a directive; there are {', '.join(_usage())}")
-        yield name.replace("-", "_"), _number(name, value) if separator else True
+        yield name.replace("-", "_"), _value(name, value) if separator else True
+
+
+def _value(name: str, text: str) -> float | str:
+    if name != "code":
+        return _number(name, text)
+    if not CODE.fullmatch(text):
+        raise UnknownDirective(f"sandbox: code takes letters, digits and _, not {text!r}")
+    return text
 
 
 def _number(name: str, text: str) -> float:
@@ -91,4 +103,4 @@ def _number(name: str, text: str) -> float:
 
 
 def _usage() -> list[str]:
-    return [f"{name}=N" if numeric else name for name, numeric in WORDS.items()]
+    return [f"{name}=N" if valued else name for name, valued in WORDS.items()]

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from service.sandbox.directives import Directives
+
+if TYPE_CHECKING:
+    from service.sandbox.accounts import Account
+
+# API in One's pages show three generations of replies and say of none that it is in force.
+REPLIES = ("early", "later", "newest")
+# Kling's retirement notice of 2026-09-15: v1, v1-5, v1-6, v2-0 and v2-1, in AceData's names.
+RETIRED = ("kling-v1", "kling-v1-5", "kling-v1-6", "kling-v2-master", "kling-v2-1-master")
 
 
 class Phase(StrEnum):
@@ -24,6 +33,9 @@ class Phase(StrEnum):
         return self in (Phase.SUCCEEDED, Phase.FAILED)
 
 
+Found = Literal["id", "external_id", "filter"]
+
+
 @dataclass(slots=True, kw_only=True)
 class Knobs:
     """Switches of the whole sandbox. Tests set them directly, other programs through PATCH /_sandbox/knobs."""
@@ -31,13 +43,19 @@ class Knobs:
     api_key: str | None = field(default=None, repr=False)  # None: any Bearer credential will do
     job_seconds: float | None = 2.0  # None: jobs move only by hand
     unique_external_id: bool = True  # Kling's pages demand it; off, the oracle counts what would be bought twice
-    concurrency_limit: int | None = None  # open jobs, then 429/1303
-    webhook_secret: str | None = field(default=None, repr=False)  # whsec_…: pushes are signed
+    concurrency_limit: int | None = None  # open jobs of one account at one contract
+    rate: str | None = None  # creates of one account at one contract, as "24/h"
+    query_rate: str | None = None
+    faults: str = ""  # directives for every create
+    query_faults: str = ""
+    webhook_secret: str | None = field(default=None, repr=False)  # whsec_…: Cloudsway's pushes are signed
     push_timeout_seconds: float = 5.0
     push_retries: int = 0  # the number of retries is not documented, so none
     push_retry_seconds: float = 1.0
-    credits: int = 100_000  # UlazAI balance at the start
+    credits: int = 1_000_000  # what each account has been given in all, in its contract's unit
     output_base: str = "https://video.sandbox.example"
+    retired_models: tuple[str, ...] = RETIRED  # AceData
+    apiinone_replies: str = "later"  # one of REPLIES
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,8 +69,9 @@ class Asked:
     client: str  # address and port: two requests from one connection share it
     headers: Mapping[str, str]  # without the credential
     contract: str | None = None
+    account: str | None = None  # the credential's label
     kind: Literal["create", "query", "upload"] | None = None
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = field(default=b"", repr=False)  # its beginning
     ignored: tuple[str, ...] = ()  # pointers to fields the contract does not have
     told: Mapping[str, object] = field(default_factory=dict)  # what the sandbox understood
     job_id: str | None = None
@@ -91,10 +110,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """One query that named a job, by its own id or by the client's."""
+    """One query that showed a job: asked by its own id, by the client's, or as one of a list."""
 
     at: float
-    by: Literal["id", "external_id"]
+    by: Found
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -102,6 +121,7 @@ class Job:
     """One accepted create."""
 
     contract: Contract
+    account: Account = field(repr=False)
     id: str
     prompt: str
     asked: Mapping[str, object]  # the effective request, defaults filled in
@@ -109,7 +129,8 @@ class Job:
     accepted_at: float
     external_id: str | None = None
     callback_url: str | None = field(default=None, repr=False)  # carries the client's token
-    credits: int = 0
+    sent: Mapping[str, object] = field(default_factory=dict, repr=False)  # the body as it came, for echoes
+    credits: Decimal = Decimal(0)  # what it is charged; nothing once it has failed
     phase: Phase = Phase.WAITING
     word: str = ""
     updated_at: float = 0.0
@@ -127,6 +148,13 @@ class Contract:
 
     name: str
     words: Mapping[Phase, str]
+    company: str = ""  # whose accounts buy here; empty: the contract's own
     first: Phase  # the phase of a job just accepted
     counts_by: Literal["external_id", "prompt"]  # what identifies a purchase to the oracle
     pushed: Callable[[Job], Mapping[str, object]] | None = None  # a push's body; None: this contract never pushes
+    pushes_once: bool = False  # at the end only
+    signs: bool = False  # pushes carry a signature when the account has a secret
+
+    @property
+    def owner(self) -> str:
+        return self.company or self.name

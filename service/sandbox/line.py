@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
 
 import orjson
 from starlette.requests import Request
@@ -15,10 +17,15 @@ from service.sandbox.world import World
 
 HANG_UP = "sandbox.hang_up"  # ASGI extension that `serve` offers: closes this request's connection
 KEPT_BODY = 16_384
+TOLD = "The sandbox was told to say this"
 
-Fault = Callable[
-    [int, int | None], Response
-]  # a contract's own error for an HTTP status and, where it has them, a code
+
+class Fault(Protocol):
+    """A contract's own error for an HTTP status and, where it has them, a code; `job` is one that was made all the same."""
+
+    def __call__(
+        self, status: int, code: str | None = None, message: str = TOLD, job: Job | None = None
+    ) -> Response: ...
 
 
 class Unreadable(ValueError):
@@ -71,7 +78,6 @@ async def read_body(request: Request, cap: int) -> bytes:
         body += chunk
         if len(body) > cap:
             raise Unreadable(413, f"The body is over {cap} bytes")
-    asked(request).body = bytes(body[:KEPT_BODY])
     return bytes(body)
 
 
@@ -88,15 +94,6 @@ async def read_object(request: Request, cap: int) -> dict[str, object]:
     return body
 
 
-def strangers(found: Mapping[str, object], known: Collection[str], parent: str = "") -> list[str]:
-    """Pointers to the fields the contract does not have."""
-    return [f"{parent}/{name}" for name in found if name not in known]
-
-
-def is_link(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("http://", "https://")) and len(value) > len("https://")
-
-
 async def before(request: Request, orders: Directives, fault: Fault) -> Response | None:
     """The answer that orders ask for before anything is made or looked at."""
     if orders.hang:
@@ -104,12 +101,12 @@ async def before(request: Request, orders: Directives, fault: Fault) -> Response
     if orders.close:
         return await hang_up(request)
     if orders.status is not None:
-        return _late(orders, fault(int(orders.status), None if orders.code is None else int(orders.code)))
+        return _late(orders, fault(int(orders.status), orders.code))
     return None
 
 
-async def after(request: Request, world: World, job: Job, fault: Fault, reply: Response) -> Response:
-    """The answer to a create that made a job: its reply, unless orders spoil it."""
+async def after(request: Request, world: World, job: Job, fault: Fault) -> Response | None:
+    """What orders make of the answer to a create that made a job; None: they let it be."""
     orders = job.directives
     if orders.push_before_reply:
         await world.pushed(job)
@@ -120,8 +117,22 @@ async def after(request: Request, world: World, job: Job, fault: Fault, reply: R
     if orders.garbage:
         return garbage()
     if orders.status_after is not None:
-        return _late(orders, fault(int(orders.status_after), None if orders.code is None else int(orders.code)))
-    return reply
+        return _late(orders, fault(int(orders.status_after), orders.code, job=job))
+    return None
+
+
+async def until(request: Request, world: World, holds: Callable[[], bool], seconds: float | None = None) -> bool:
+    """Wait with the connection open until something is true of the world. False: hung up, or the seconds are over."""
+    waits = [asyncio.ensure_future(world.until(holds)), asyncio.ensure_future(hang(request))]
+    if seconds is not None:
+        waits.append(asyncio.ensure_future(world.sleep(seconds)))
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        return waits[0].done()
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
 
 def garbage() -> Response:

@@ -28,22 +28,22 @@ class Postman:
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._session: aiohttp.ClientSession | None = None
 
-    async def deliver(self, push: Push, url: str, knobs: Knobs) -> None:
-        """Post the push until it is answered 2xx or its tries are used up."""
+    async def deliver(self, push: Push, url: str, knobs: Knobs, secret: str | None = None) -> None:
+        """Post the push, signed if there is a secret, until it is answered 2xx or its tries are used up."""
         for attempt in range(1 + knobs.push_retries):
             if attempt:
                 await self.sleep(knobs.push_retry_seconds)
             async with self._places:
-                push.attempts.append(await self._post(push, url, knobs))
+                push.attempts.append(await self._post(push, url, knobs, secret))
             status = push.attempts[-1].status
             if status is not None and 200 <= status < 300:
                 return
 
-    async def _post(self, push: Push, url: str, knobs: Knobs) -> Attempt:
+    async def _post(self, push: Push, url: str, knobs: Knobs, secret: str | None) -> Attempt:
         began = self.clock()
         headers = {"content-type": "application/json", "user-agent": "taskrelay-sandbox"}
-        if knobs.webhook_secret is not None:
-            headers |= signed_headers(push, knobs.webhook_secret, int(began))
+        if secret is not None:
+            headers |= signed_headers(push, secret, int(began))
         limit = aiohttp.ClientTimeout(total=knobs.push_timeout_seconds)
         try:
             # Whether real pushes follow redirects is not documented; the strict reading is that they do not.

@@ -14,13 +14,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.sandbox.app import create_app
 from service.sandbox.line import HANG_UP
+from service.sandbox.requestlog import RequestLog
 from service.sandbox.subscriber import Subscriber, create_subscriber_app
 from service.sandbox.world import World
 
 
-async def serve(played: World | Subscriber, host: str = "127.0.0.1", port: int = 0) -> Served:
-    """Listen and answer. Port 0 takes a free one: read it from the result. Raises OSError when the port is taken."""
-    app = create_app(played) if isinstance(played, World) else create_subscriber_app(played)
+async def serve(
+    played: World | Subscriber, host: str = "127.0.0.1", port: int = 0, *, log: RequestLog | None = None
+) -> Served:
+    """Listen and answer. Port 0 takes a free one: read it from the result. Raises OSError when the port is taken.
+
+    A sandbox writes its requests to the log, if there is one.
+    """
+    app = create_app(played, log) if isinstance(played, World) else create_subscriber_app(played)
     listener = _listen(host, port)
     lines = Lines(app)
     server = uvicorn.Server(

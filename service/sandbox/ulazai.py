@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from service.sandbox import line
-from service.sandbox.directives import Directives, UnknownDirective
-from service.sandbox.jobs import Contract, Job, Phase
-from service.sandbox.ulazai_body import DISCOUNT, Order, Refused, read_order, read_picture
+from service.sandbox.accounts import Account, Turned
+from service.sandbox.desk import Desk
+from service.sandbox.jobs import Contract, Found, Job, Phase
+from service.sandbox.order import Refused
+from service.sandbox.ulazai_body import DISCOUNT, read_order
+from service.sandbox.upload import MULTIPART_MARGIN, picture_kind, read_file
 from service.sandbox.world import World
 
 PREFIX = "/kling30/api/"
+PREFIXES = (PREFIX,)
 WORDS = {Phase.WAITING: "pending", Phase.RUNNING: "processing", Phase.SUCCEEDED: "completed", Phase.FAILED: "failed"}
 JSON_BODY = 1 << 20
 MOST_PICTURE = 10 << 20
-MULTIPART_MARGIN = 64 << 10
+TURNED = {
+    Turned.NO_KEY: (401, None, "Invalid or missing API key"),
+    Turned.WRONG_KEY: (401, None, "Invalid or missing API key"),
+    Turned.CONTENT: (400, None, "The prompt was rejected by content moderation"),
+    Turned.ARREARS: (402, None, "Insufficient credits"),
+    Turned.TOO_FAST: (429, None, "Rate limit exceeded"),
+    Turned.TOO_MANY: (429, None, "Too many generations in progress"),
+    Turned.FULL: (500, None, "The sandbox is full: POST /_sandbox/reset"),
+}
 
 # The documented reply to a create is `processing` at once, never `pending`.
 CONTRACT = Contract(name="ulazai", words=WORDS, first=Phase.RUNNING, counts_by="prompt")
@@ -39,93 +51,38 @@ def strayed(status: int) -> Response:
     return HTMLResponse("<h1>Not Found</h1>" if status == 404 else "<h1>Method Not Allowed</h1>", status)
 
 
-def fault(status: int, code: int | None = None, message: str = "The sandbox was told to say this") -> Response:
+def fault(status: int, code: str | None = None, message: str = line.TOLD, job: Job | None = None) -> Response:
     """Their own client reads `error` as text; the rest of the body is ours."""
     return line.Json({"success": False, "error": message}, status)
 
 
-@dataclass(frozen=True, slots=True)
 class Ulazai:
     """The three routes."""
 
-    world: World
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.desk = Desk(world=world, contract=CONTRACT, fault=fault, words=TURNED)
 
     async def generate(self, request: Request) -> Response:
-        record = line.asked(request)
-        record.contract, record.kind = CONTRACT.name, "create"
-        try:
-            self._authorize(request)
-            order = read_order(await line.read_object(request, JSON_BODY))
-            record.ignored, record.told = order.ignored, order.effective
-            orders = self.world.orders("creates", CONTRACT.name, order.prompt)
-            if (early := await line.before(request, orders, fault)) is not None:
-                return early
-            self._admit(order, orders)
-        except (Refused, line.Unreadable) as refused:
-            return fault(refused.status, message=str(refused))
-        except UnknownDirective as error:
-            return fault(400, message=str(error))
-        job = self.world.accept(self._job(order, orders))
-        record.job_id = job.id
-        return await line.after(request, self.world, job, fault, _accepted(job))
+        return await self.desk.create(request, read_order, JSON_BODY, _accepted)
 
     async def status(self, request: Request) -> Response:
-        record = line.asked(request)
-        record.contract, record.kind = CONTRACT.name, "query"
-        try:
-            self._authorize(request)
-        except Refused as refused:
-            return fault(refused.status, message=str(refused))
-        job = self.world.find(CONTRACT.name, request.path_params["task_id"])
-        self.world.note_query([job] if job is not None else [], "id")
-        orders = self.world.orders("queries", CONTRACT.name)
-        if (early := await line.before(request, orders, fault)) is not None:
-            return early
-        if orders.garbage:
-            return line.garbage()
-        if job is None or orders.empty:
-            return fault(404, message="Task not found")
-        return line.Json(_state(job))
+        async def find(account: Account) -> tuple[Sequence[Job], Found]:
+            return self.desk.own(account, request.path_params["task_id"]), "id"
+
+        return await self.desk.query(request, find, _shown)
 
     async def upload(self, request: Request) -> Response:
-        record = line.asked(request)
-        record.contract, record.kind = CONTRACT.name, "upload"
-        try:
-            self._authorize(request)
-            body = await line.read_body(request, MOST_PICTURE + MULTIPART_MARGIN)
-            suffix = read_picture(request.headers.get("content-type", ""), body, MOST_PICTURE)
-        except line.Unreadable as error:
-            return fault(400, message=str(error))
-        except Refused as refused:
-            return fault(refused.status, message=str(refused))
-        return line.Json({"success": True, "url": f"{self.world.knobs.output_base}/uploads/{uuid.uuid4()}.{suffix}"})
+        return await self.desk.upload(request, MOST_PICTURE + MULTIPART_MARGIN, self._stored)
 
-    def _authorize(self, request: Request) -> None:
-        if not line.admitted(self.world, line.credential(request)):
-            raise Refused("Invalid or missing API key", status=401)
-
-    def _admit(self, order: Order, orders: Directives) -> None:
-        """What only the account's state can refuse. Nothing is awaited between this and `accept`."""
-        if orders.refuse:
-            raise Refused("The prompt was rejected by content moderation")
-        if order.credits > self.world.credits:
-            raise Refused("Insufficient credits", status=402)
-        if self.world.full:
-            raise Refused("The sandbox is full: POST /_sandbox/reset", status=500)
-
-    def _job(self, order: Order, orders: Directives) -> Job:
-        return Job(
-            contract=CONTRACT,
-            id=str(uuid.uuid4()),
-            prompt=order.prompt,
-            asked={**order.effective, "output_base": self.world.knobs.output_base, "cost": order.credits},
-            directives=orders,
-            accepted_at=self.world.clock(),
-            credits=order.credits,
-        )
+    def _stored(self, content_type: str, body: bytes) -> Response:
+        kind = picture_kind(read_file(content_type, body, MOST_PICTURE))
+        if kind is None:
+            raise Refused("the picture is not JPEG, PNG or WebP")
+        return line.Json({"success": True, "url": f"{self.world.knobs.output_base}/uploads/{uuid.uuid4()}.{kind}"})
 
 
-def _accepted(job: Job) -> Response:
+async def _accepted(_: Request, job: Job) -> Response:
     """The reply to a create. `provider_task_id` is the upstream's id: asking for the status with it finds nothing."""
     reply = {
         "success": True,
@@ -137,6 +94,10 @@ def _accepted(job: Job) -> Response:
         "estimated_time": "60-180 seconds",
     }
     return line.Json(reply)
+
+
+def _shown(jobs: Sequence[Job]) -> Response:
+    return line.Json(_state(jobs[0])) if jobs else fault(404, message="Task not found")
 
 
 def _state(job: Job) -> dict[str, object]:

@@ -9,29 +9,39 @@ import asyncio
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Literal
+from decimal import Decimal
 
 import orjson
 
+from service.sandbox.accounts import Account
 from service.sandbox.directives import Directives, in_prompt, parse
-from service.sandbox.jobs import Asked, Change, Job, Knobs, Phase, Push, Query
+from service.sandbox.jobs import Asked, Change, Contract, Found, Job, Knobs, Phase, Push, Query
 from service.sandbox.postman import Clock, Postman, Sleep
+from service.sandbox.rules import Book, Rules, Scope
 from service.sandbox.script import Kind, Script
 
 MOST_JOBS = 100_000  # past it creates are refused: forgetting a purchase would blind the oracle
+MOST_ACCOUNTS = 10_000
 WAITING_SHARE = 0.25  # of a job's time, spent before it is worked on
 
 
 class World:
     """Everything one sandbox knows. Jobs move by the clock, or by hand with `begin`, `finish` and `push`."""
 
-    def __init__(self, knobs: Knobs | None = None, *, clock: Clock = time.time, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        knobs: Knobs | None = None,
+        *,
+        rules: Mapping[Scope, Mapping[str, object]] | None = None,
+        clock: Clock = time.time,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
         self.knobs = knobs or Knobs()
         self.clock = clock
         self.sleep = sleep
-        self._at_start = replace(self.knobs)
+        self._at_start = replace(self.knobs), dict(rules or {})
         self._postman = Postman(clock, sleep)
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -48,15 +58,29 @@ class World:
         self.accepted: dict[str, Counter[str]] = {}
         self.open: Counter[str] = Counter()
         self.requests: deque[Asked] = deque(maxlen=5_000)
-        self.credits = self.knobs.credits
+        self.accounts: dict[tuple[str, str], Account] = {}
+        self.book = Book(self._at_start[1])
         self.script = Script()
 
-    def orders(self, kind: Kind, contract: str, prompt: str = "") -> Directives:
-        """What the script and the prompt order for this request. Raises `UnknownDirective`."""
+    def account(self, company: str, key: str) -> Account | None:
+        """This credential's standing at this company; None when the sandbox cannot remember one more."""
+        account = self.accounts.get((company, key))
+        if account is None and len(self.accounts) < MOST_ACCOUNTS:
+            account = self.accounts[company, key] = Account(company=company, key=key)
+        return account
+
+    def rules(self, contract: str, key: str) -> Rules:
+        return self.book.resolve(self.knobs, contract, key)
+
+    def balance(self, contract: Contract, account: Account) -> Decimal:
+        return self.rules(contract.name, account.key).credits - account.spent
+
+    def orders(self, kind: Kind, contract: str, standing: str, prompt: str = "") -> Directives:
+        """What the standing faults, the script and the prompt order for this request. Raises `UnknownDirective`."""
         written = in_prompt(prompt)
         self.stir()
         parse(written)  # a misspelt prompt must not use up a step of the script
-        return parse(self.script.take(kind, contract), written)
+        return parse(standing, self.script.take(kind, contract), written)
 
     def new_id(self) -> str:
         """An 18-digit decimal id above 2^53, as Kling's."""
@@ -70,7 +94,8 @@ class World:
         self.accepted.setdefault(contract.name, Counter())[key or ""] += 1
         self.jobs[job.id] = job
         self.open[contract.name] += 1
-        self.credits -= job.credits
+        job.account.open[contract.name] += 1
+        job.account.spent += job.credits
         if job.external_id is not None:
             self.by_external_id.setdefault((contract.name, job.external_id), []).append(job)
         self._move(job, contract.first)
@@ -85,7 +110,7 @@ class World:
         job = self.jobs.get(job_id)
         return job if job is not None and job.contract.name == contract else None
 
-    def note_query(self, jobs: Iterable[Job], by: Literal["id", "external_id"]) -> None:
+    def note_query(self, jobs: Iterable[Job], by: Found) -> None:
         for job in jobs:
             job.queries.append(Query(at=self.clock(), by=by))
             job.queried += 1
@@ -110,7 +135,7 @@ class World:
         phase = next((phase for phase, name in job.contract.words.items() if name == word), Phase.RUNNING)
         push = self._written(replace(job, phase=phase, word=word, updated_at=self.clock()))
         job.pushes.append(push)
-        await self._postman.deliver(push, job.callback_url, self.knobs)
+        await self._postman.deliver(push, job.callback_url, self.knobs, self._secret(job))
         return push
 
     async def quiet(self) -> None:
@@ -123,6 +148,10 @@ class World:
         if (last := self._last.get(job.id)) is not None:
             await asyncio.wait({last})
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Until something is true of this world; looked at after each request, change and push."""
         while not holds():
@@ -134,10 +163,11 @@ class World:
         self._stirred = asyncio.Event()
 
     async def reset(self) -> None:
-        """Forget everything and stop what is under way. Knobs return to what the world was made with."""
+        """Forget everything and stop what is under way. Knobs and rules return to what the world was made with."""
         await self._drop_tasks()
-        self.knobs = replace(self._at_start)
+        self.knobs = replace(self._at_start[0])
         self._forget()
+        self.stir()
 
     def open_up(self) -> None:
         """Let jobs live again after a `close`."""
@@ -146,6 +176,7 @@ class World:
     async def close(self) -> None:
         """Stop what is under way; what is still accepted in this moment neither lives nor pushes."""
         self._closed = True
+        self.stir()
         await self._drop_tasks()
         await self._postman.close()
 
@@ -191,13 +222,16 @@ class World:
         if phase.ended:
             job.finished_at = job.updated_at
             self.open[job.contract.name] -= was_open
+            job.account.open[job.contract.name] -= was_open
             if phase is Phase.FAILED:
-                self.credits, job.credits = self.credits + job.credits, 0
+                job.account.spent, job.credits = job.account.spent - job.credits, Decimal(0)
         self._tell(job)
         self.stir()
 
     def _tell(self, job: Job) -> None:
         if job.contract.pushed is None or job.callback_url is None or self._closed:
+            return
+        if job.contract.pushes_once and not job.phase.ended:
             return
         push = self._written(job)
         push.dropped = job.directives.no_push
@@ -231,7 +265,10 @@ class World:
         late = push.at + (job.directives.late_push or 0) - self.clock()
         if late > 0:
             await self.sleep(late)
-        await self._postman.deliver(push, url, self.knobs)
+        await self._postman.deliver(push, url, self.knobs, self._secret(job))
+
+    def _secret(self, job: Job) -> str | None:
+        return self.rules(job.contract.name, job.account.key).webhook_secret if job.contract.signs else None
 
     async def _drop_tasks(self) -> None:
         tasks = [*self._lives.values(), *self._deliveries]

@@ -33,6 +33,7 @@ CREATE TABLE tasks (
     status TEXT NOT NULL,
     input TEXT NOT NULL,
     provider_options TEXT NOT NULL,
+    fallbacks TEXT NOT NULL, -- who is asked next should this one refuse; the columns of the first take over from the list
     metadata TEXT NOT NULL,
     reference TEXT,
     webhook_endpoint_id TEXT,
@@ -90,7 +91,7 @@ CREATE TABLE submissions (
     settled_at BIGINT,
     provider_task_id TEXT,
     detail TEXT
-);
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 CREATE UNIQUE INDEX submissions_by_task ON submissions (task_id, number);
 
 CREATE TABLE observations (
@@ -130,7 +131,7 @@ CREATE TABLE timeline (
     source TEXT NOT NULL,
     detail TEXT NOT NULL,
     PRIMARY KEY (task_id, version, ordinal)
-);
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 
 CREATE TABLE events (
     position /*sqlite:*/ INTEGER PRIMARY KEY AUTOINCREMENT /*postgres: BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY */,
@@ -182,7 +183,7 @@ CREATE TABLE deliveries (
     due_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
-);
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 CREATE UNIQUE INDEX deliveries_once ON deliveries (event_id, endpoint_id);
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE status = 'pending';
 CREATE INDEX deliveries_by_project ON deliveries (project_id, id);
@@ -196,7 +197,7 @@ CREATE TABLE attempts (
     error_class TEXT,
     response_head TEXT,
     PRIMARY KEY (delivery_id, number)
-);
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 
 CREATE TABLE lanes (
     kind TEXT NOT NULL,

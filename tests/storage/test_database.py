@@ -178,7 +178,7 @@ async def test_writers_on_two_handles_wait_for_each_other_and_lose_nothing(
 
     async def count(tx: Connection) -> None:
         found = (await tasks.lock(tx, ["task_1"]))["task_1"]
-        await tasks.save(tx, [(replace(found, version=found.version + 1), found.version)])
+        await tasks.save(tx, [(replace(found, version=found.version + 1), found)])
 
     async def writer(handle: Database) -> None:
         for _ in range(40):
@@ -201,9 +201,18 @@ async def test_each_returns_what_every_statement_returned(database: Database) ->
     assert await database.write(lambda tx: tx.each(text, rows)) == [("task_1",), ("task_2",)]
 
 
+async def test_change_counts_the_rows_that_were_written(database: Database) -> None:
+    await plant(database, task("task_1"), task("task_2"))
+    text = "UPDATE tasks SET status = :status WHERE id = :id /*postgres: RETURNING id */"
+    rows = [{"id": id, "status": TaskStatus.FAILED.value} for id in ("task_1", "task_none", "task_2")]
+    assert await database.write(lambda tx: tx.change(text, rows)) == 2
+    assert (await stored(database, "task_2")).status is TaskStatus.FAILED
+
+
 async def test_an_empty_batch_is_no_statement(database: Database) -> None:
     async def unit(tx: Connection) -> list[tuple[object, ...]]:
         await tx.many("not even SQL", [])
+        assert await tx.change("not even SQL", []) == 0
         return await tx.each("not even SQL", [])
 
     assert await database.write(unit) == []

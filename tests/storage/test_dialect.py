@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from storage.dialect import postgres, select, sqlite_schema
+from storage.dialect import postgres, select, sqlite, sqlite_schema
 
 
 def test_names_become_numbers_in_the_order_they_appear() -> None:
@@ -60,6 +60,27 @@ def test_sqlite_runs_the_same_text_as_it_stands() -> None:
     assert sqlite3.connect(":memory:").execute(text, {"ids": '["a"]'}).fetchall() == [("a",)]
 
 
+@pytest.mark.parametrize(
+    ("text", "bare", "values"),
+    [
+        ("SELECT 1", "SELECT 1", ()),
+        ("SELECT :a", "SELECT ?", (1,)),
+        ("SELECT :b, :a, :b", "SELECT ?, ?, ?", (2, 1, 2)),
+        ("SELECT ':a', :a -- :b", "SELECT ':a', ? -- :b", (1,)),
+        ("SELECT /*sqlite:*/ :a /*postgres: :b */ + :b", "SELECT /*sqlite:*/ ? /*postgres: :b */ + ?", (1, 2)),
+    ],
+)
+def test_sqlite_gets_its_values_by_position(text: str, bare: str, values: tuple[int, ...]) -> None:
+    found, pick = sqlite(text)
+    assert (found, pick({"a": 1, "b": 2, "unused": 3})) == (bare, values)
+
+
+def test_a_value_that_is_not_given_is_named() -> None:
+    for text in ("SELECT :a", "SELECT :a, :b"):
+        with pytest.raises(KeyError, match="a"):
+            sqlite(text)[1]({"b": 2})
+
+
 def test_a_schema_gets_the_words_of_sqlite_and_strict_tables() -> None:
     text = "CREATE TABLE t (\n    a BIGINT NOT NULL,\n    b BYTEA\n);\nCREATE INDEX t_a ON t (a);\n"
     assert sqlite_schema(text) == (
@@ -73,3 +94,9 @@ def test_a_column_that_only_sounds_like_a_type_keeps_its_name() -> None:
 
 def test_shared_columns_make_a_select() -> None:
     assert select("a, b", "FROM t") == "SELECT a, b FROM t"
+
+
+def test_a_table_that_is_its_own_index_is_one_in_the_embedded_engine_alone() -> None:
+    text = "CREATE TABLE t (\n    id TEXT NOT NULL PRIMARY KEY\n) /*sqlite:*/ WITHOUT ROWID /*postgres: */;"
+    assert sqlite_schema(text).endswith("\n) STRICT, WITHOUT ROWID;")
+    assert postgres(text)[0].endswith("\n) ;")

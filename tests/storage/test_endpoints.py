@@ -3,14 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from storage import endpoints
 from storage.database import Connection, Database
 from storage.errors import Missing
 from storage.records import Endpoint, EndpointStatus
 from tests.storage.builders import NOW, PROJECT, endpoint, plant, project
-from tests.storage.strategies import rows
+from tests.storage.strategies import ON_ONE_DATABASE, rows
 
 example = iter(range(1_000_000))
 
@@ -23,7 +23,7 @@ async def delete(database: Database, id: str = "ep_1", project_id: str = PROJECT
     return await database.write(lambda tx: endpoints.delete(tx, id, project_id, now=NOW + 5))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@ON_ONE_DATABASE
 @given(row=rows(Endpoint))
 async def test_every_field_survives(database: Database, row: Endpoint) -> None:
     row = replace(row, id=f"ep_{next(example)}", project_id=PROJECT, url=f"{next(example)}{row.url}")

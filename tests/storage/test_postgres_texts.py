@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ from tests.storage import texts
 from tests.storage.schemas import expected, of_postgres
 
 Link: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-NAME = "taskrelay_texts"
+NAME = f"taskrelay_texts_{os.getpid()}"  # sessions may share a server
 WHAT_WE_PASS = {"text", "int8", "bytea", "text[]", "json"}  # a number inferred as numeric would want a Decimal
 
 

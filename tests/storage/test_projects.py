@@ -3,18 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from storage import projects
 from storage.database import Connection, Database
 from storage.errors import Duplicate, Missing
 from storage.records import ApiKey, Project
 from tests.storage.builders import NOW, PROJECT, plant, project
-from tests.storage.strategies import rows
+from tests.storage.strategies import ON_ONE_DATABASE, rows
 
-MANY_ON_ONE_DATABASE = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 example = iter(range(1_000_000))
 
 
@@ -30,7 +27,7 @@ def api_key(id: str = "key_1", **more: object) -> ApiKey:
     return ApiKey(**{**row, **more})  # type: ignore[arg-type]
 
 
-@MANY_ON_ONE_DATABASE
+@ON_ONE_DATABASE
 @given(row=rows(Project))
 async def test_every_field_of_a_project_survives(database: Database, row: Project) -> None:
     row = replace(row, id=f"prj_{next(example)}", name=f"{next(example)}{row.name}")
@@ -39,7 +36,7 @@ async def test_every_field_of_a_project_survives(database: Database, row: Projec
     assert await database.read(lambda tx: projects.by_name(tx, row.name)) == row
 
 
-@MANY_ON_ONE_DATABASE
+@ON_ONE_DATABASE
 @given(row=rows(ApiKey))
 async def test_every_field_of_a_new_key_survives(database: Database, row: ApiKey) -> None:
     id = f"key_{next(example)}"

@@ -33,7 +33,7 @@ HOT = {
     "tasks.OPEN_AT_PROVIDER": (tasks.OPEN_AT_PROVIDER, {"account": ACCOUNT}, "tasks_open"),
     "tasks.OVERDUE": (tasks.OVERDUE, {"before": NOW, "batch": 20}, "tasks_overdue"),
     "tasks.BY_IDS": (tasks.BY_IDS, {"ids": IDS}, "sqlite_autoindex_tasks_1"),
-    "tasks.BY_SUBMISSIONS": (tasks.BY_SUBMISSIONS, {"ids": IDS}, "sqlite_autoindex_submissions_1"),
+    "tasks.BY_SUBMISSIONS": (tasks.BY_SUBMISSIONS, {"ids": IDS}, "PRIMARY KEY"),
     "tasks.OWNER_OF_PROVIDER_TASK": (
         tasks.OWNER_OF_PROVIDER_TASK,
         {"account": ACCOUNT, "provider_task_id": "job_7"},
@@ -41,6 +41,7 @@ HOT = {
     ),
     "callbacks.UNVERIFIED": (callbacks.UNVERIFIED, {"account": ACCOUNT, "batch": 20}, "observations_unverified"),
     "callbacks.ANY_UNVERIFIED": (callbacks.ANY_UNVERIFIED, {"account": ACCOUNT}, "observations_unverified"),
+    "callbacks.PUSHED": (callbacks.PUSHED, {"task_id": "task_7", "batch": 20}, "sqlite_autoindex_observations_1"),
     "outbox.DUE": (outbox.DUE, OF_ENDPOINT, "deliveries_due"),
     "outbox.NEXT_DUE": (outbox.NEXT_DUE, OF_ENDPOINT, "deliveries_due"),
     "outbox.NEXT_DUE_AFTER": (outbox.NEXT_DUE_AFTER, OF_ENDPOINT, "deliveries_due"),
@@ -123,7 +124,8 @@ def test_a_hot_query_runs_on_its_index(
     files: tuple[sqlite3.Connection, sqlite3.Connection], text: str, params: Mapping[str, object], index: str
 ) -> None:
     steps = plan(files[1], text, params)
-    assert any(f"INDEX {index} " in f"{step} " for step in steps), steps
+    wanted = index if index == "PRIMARY KEY" else f"INDEX {index}"  # a table without rowid is its own index
+    assert any(f"{wanted} " in f"{step} " for step in steps), steps
     scans = [step for step in steps if step.startswith("SCAN ") and "json_each" not in step and index not in step]
     assert scans == []
 

@@ -20,7 +20,7 @@ def opening() -> list[str]:
 def cast_lines(pids: Mapping[str, tuple[int, str]]) -> list[str]:
     """The processes. `pids`: by name, the process and its URL."""
     about = {
-        "sandbox": "speaks cloudsway and ulazai",
+        "sandbox": "plays all five contracts",
         "taskrelay": "SQLite, synchronous=FULL, callbacks=verify",
         "subscriber": "checks signatures with the standardwebhooks package",
     }

@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from service.api.app import create_app
-from service.core.observation import Claim, Observation, Source
+from service.core import fallback
+from service.core.observation import Claim, Observation, Reading, Source
 from service.pipeline.record import Recorded
 from storage import callbacks, endpoints, lanes, tasks
-from storage.records import LaneKind, TaskStatus
+from storage.records import Failure, FailureCode, LaneKind, TaskStatus
 from tests.service.api.house import House, account, order, ulazai, until
 
 Calling = Callable[[str], httpx.AsyncClient]
@@ -101,7 +102,27 @@ BAD_BODIES: list[tuple[str, dict[str, object], dict[str, str]]] = [
         order(input={"prompt": "a", "external_task_id": "1"}),
         {"/input/external_task_id": "no input word"},
     ),
-    ("dry run of a later release", order(fallbacks=[]), {"/fallbacks": "There is no"}),
+    (
+        "fallbacks",
+        order(
+            input={"prompt": "a", "duration": 5, "image": "https://i.example.com/a.png", "watermark": True},
+            fallbacks=[
+                {"provider": "ulazai", "model": "kling-3.0", "provider_options": {"price": 1}},
+                {"provider": "klingon", "model": "x"},
+                {"account": "spare", "model": "kling-3.0"},
+                {"provider": "cloudsway", "model": "kling-3.0-turbo"},
+            ],
+        ),
+        {
+            "/fallbacks/0/input/watermark": "ulazai/kling-3.0 has no watermark",
+            "/fallbacks/0/provider_options/price": "takes no provider option",
+            "/fallbacks/1/provider": "There is no provider",
+            "/fallbacks/2/account": "ACCOUNTS__SPARE__ENABLED=true",
+            "/fallbacks/2/input/watermark": "has no watermark",
+            "/fallbacks/3": "asks the same account for the same again",
+        },
+    ),
+    ("six fallbacks", order(fallbacks=[{"provider": "ulazai", "model": "kling-3.0"}] * 6), {"/fallbacks": "more than 5"}),
     ("long prompt", ulazai(input={"prompt": "x" * 2501}), {"/input/prompt": "at most 2500 characters here, not 2501"}),
     (
         "ratio beside a frame",
@@ -140,12 +161,90 @@ async def test_a_bad_request_is_refused_naming_each_fault_and_nothing_is_stored(
     assert await house.sizes() == before and house.rung == []
 
 
-async def test_an_unknown_parameter_of_create_is_refused_since_ignoring_dry_run_would_buy(
+@pytest.mark.parametrize("query", ["dryrun=true", "dry_run=yes", "dry_run="])
+async def test_a_misspelt_dry_run_is_refused_since_ignoring_it_would_buy(
+    client: httpx.AsyncClient, house: House, query: str
+) -> None:
+    answer = await client.post(f"/v1/tasks?{query}", json=order())
+    assert answer.status_code == 422 and answer.json()["errors"][0]["pointer"].startswith("/dry")
+    assert (await house.sizes())["tasks"] == 0
+
+
+async def test_a_dry_run_shows_the_request_and_the_cost_and_does_nothing(
     client: httpx.AsyncClient, house: House
 ) -> None:
-    answer = await client.post("/v1/tasks?dry_run=true", json=order())
-    assert answer.status_code == 422 and answer.json()["errors"][0]["pointer"] == "/dry_run"
-    assert (await house.sizes())["tasks"] == 0
+    before = await house.sizes()
+    body = order(reference="dry", fallbacks=[{"provider": "ulazai", "model": "kling-3.0"}])
+    answer = await client.post("/v1/tasks?dry_run=true", json=body)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert told["request"]["method"] == "POST"
+    assert told["request"]["url"] == (
+        "https://provider.example/v1/ai/tenant-1/kling/videos/text-to-video/kling-3.0-turbo"
+    )
+    assert told["request"]["headers"]["Authorization"] == "Bearer ****"
+    assert told["request"]["body"] == {
+        "prompt": "A paper boat drifts down a gutter",
+        "settings": {"resolution": "720p", "aspect_ratio": "16:9", "duration": 5},
+        "options": {
+            "external_task_id": "task_" + "0" * 26,
+            "watermark_info": {"enabled": False},
+            "callback_url": f"{BASE}/callbacks/cloudsway/****",
+        },
+    }
+    money = {"estimated": "0.04", "charged": None, "currency": "USD"}
+    assert told["cost"] == {"unit": "unit", "estimated": "4", "charged": None, "money": money}
+    [other] = told["fallbacks"]
+    assert (other["account"], other["cost"]["estimated"]) == ("ulazai", "100")
+    assert other["request"]["body"]["durationSeconds"] == 5
+    assert await house.sizes() == before and house.rung == []
+    assert "secret-provider-key" not in answer.text
+
+
+async def test_a_dry_run_is_judged_like_the_real_thing(client: httpx.AsyncClient, house: House) -> None:
+    await create(client, reference="held")
+    for body, status in ((order(input={"prompt": ""}), 422), (order(reference="held"), 409)):
+        real, dry = await client.post("/v1/tasks", json=body), await client.post("/v1/tasks?dry_run=true", json=body)
+        assert (real.status_code, dry.status_code) == (status, status)
+        assert {**real.json(), "request_id": ""} == {**dry.json(), "request_id": ""}
+    assert (await client.post("/v1/tasks?dry_run=false", json=order())).status_code == 202
+
+
+async def test_fallbacks_are_stored_ready_to_send_and_stand_on_the_timeline(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    made = await create(client, fallbacks=[{"provider": "ulazai", "model": "kling-3.0", "provider_options": {"multiShots": True}}])
+    stored = (await house.context.database.read(lambda tx: tasks.read(tx, [str(made["id"])])))[str(made["id"])]
+    [waiting] = fallback.load(stored.fallbacks)
+    assert (waiting.account, waiting.cost_unit, waiting.cost_estimated, waiting.unit_price) == ("ulazai", "credit", "100", "0.01 USD")
+    assert '"mode":"std"' in waiting.input and waiting.provider_options == '{"multiShots":true}'
+    story = (await client.get(f"/v1/tasks/{made['id']}/timeline")).json()
+    assert story["data"][0]["detail"]["fallbacks"] == [{"provider": "ulazai", "account": "ulazai", "model": "kling-3.0"}]
+
+
+async def test_a_task_that_was_handed_on_tells_each_entry_of_whoever_had_it(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    made = await create(client, reference="r", fallbacks=[{"provider": "ulazai", "model": "kling-3.0"}])
+    submission = await house.submitting(str(made["id"]))
+    failure = Failure(code=FailureCode.CONTENT_REJECTED, message="their filter")
+    await house.context.recorder.record(
+        Observation(
+            task_id=str(made["id"]), source=Source.SUBMIT, reading=Reading(claim=Claim.REFUSED, failure=failure),
+            at=house.clock(), submission_id=submission, account="cloudsway",
+        )
+    )  # fmt: skip
+    await house.submitting(str(made["id"]))
+    seen = (await client.get(f"/v1/tasks/{made['id']}")).json()
+    assert (seen["status"], seen["account"], seen["provider"], seen["model"]) == ("submitting", "ulazai", "ulazai", "kling-3.0")
+    assert (seen["cost"]["unit"], seen["cost"]["estimated"], seen["reference"]) == ("credit", "100", "r")
+    assert [one["account"] for one in seen["evidence"]] == ["cloudsway", "ulazai"]
+    told = [one["message"] for one in (await client.get(f"/v1/tasks/{made['id']}/timeline")).json()["data"]]
+    assert told[1:] == [
+        "Submission 1 to cloudsway is on disk; nothing is bought before this.",
+        "cloudsway refused it. Nothing was bought. It goes on to ulazai/kling-3.0, account ulazai. (their filter)",
+        "Submission 2 to ulazai is on disk; nothing is bought before this.",
+    ]
 
 
 async def test_a_list_is_newest_first_and_pages_without_gap_or_repeat(client: httpx.AsyncClient) -> None:

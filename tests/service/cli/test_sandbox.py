@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.sandbox.accounts import label
 from tests.service.cli.processes import Running, run
 
 
@@ -25,7 +27,10 @@ def test_the_sandbox_names_its_doors_and_ends_when_told(number: int, tmp_path: P
             "requests": 200,
             "script": 200,
             "knobs": 200,
+            "rules": 200,
+            "accounts": 200,
         }
+        assert facts["speaks"] == ["cloudsway", "ulazai", "ulazai-2.6", "acedata", "apiinone"]
         assert httpx.post(facts["control"]["reset"], trust_env=False).status_code == 204
         assert sandbox.end(number) == 0
 
@@ -35,6 +40,77 @@ def test_its_options_are_its_knobs(tmp_path: Path) -> None:
         assert get(sandbox.ready()["control"]["knobs"]).json()["job_seconds"] == 7.5
     with Running.start("sandbox", "--port", "0", "--by-hand", "--json", cwd=tmp_path) as sandbox:
         assert get(sandbox.ready()["control"]["knobs"]).json()["job_seconds"] is None
+
+
+def test_its_limits_and_faults_are_for_all_or_for_one_contract_or_key(tmp_path: Path) -> None:
+    options = ["--credits", "500", "--credits", "acedata@broke:0", "--concurrency", "ulazai:2", "--rate", "1/s"]
+    options += [
+        "--query-rate",
+        "@slow:3/m",
+        "--faults",
+        "no-push",
+        "--faults",
+        "apiinone:fail",
+        "--query-faults",
+        "garbage",
+    ]
+    options += ["--apiinone-replies", "early"]
+    with Running.start("sandbox", "--port", "0", *options, "--json", cwd=tmp_path) as sandbox:
+        doors = sandbox.ready()["control"]
+        knobs = get(doors["knobs"]).json()
+        assert {name: knobs[name] for name in ("credits", "rate", "faults", "query_faults", "apiinone_replies")} == {
+            "credits": 500,
+            "rate": "1/s",
+            "faults": "no-push",
+            "query_faults": "garbage",
+            "apiinone_replies": "early",
+        }
+        rules = {(rule.pop("contract"), rule.pop("key")): rule for rule in get(doors["rules"]).json()}
+        assert rules == {
+            ("acedata", label("broke")): {"credits": 0},
+            ("ulazai", None): {"concurrency_limit": 2},
+            (None, label("slow")): {"query_rate": "3/m"},
+            ("apiinone", None): {"faults": "fail"},
+        }
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--credits", "much", "credits"),
+        ("--concurrency", "acedata:-1", "concurrency_limit"),
+        ("--rate", "1", "1/s"),
+        ("--faults", "no-pusch", "no-pusch"),
+        ("--faults", "kling:fail", "cloudsway"),
+        ("--apiinone-replies", "latest", "apiinone_replies"),
+        ("--webhook-secret", "whsec_", "webhook_secret"),
+    ],
+)
+def test_a_switch_it_does_not_understand_ends_it_with_one_line(
+    option: str, value: str, named: str, tmp_path: Path
+) -> None:
+    ended = run("sandbox", "--port", "0", option, value, cwd=tmp_path)
+    assert ended.returncode == 1 and named in ended.stderr and len(ended.stderr.splitlines()) == 1
+
+
+def test_every_request_is_written_to_the_log_without_its_key(tmp_path: Path) -> None:
+    log = tmp_path / "requests.jsonl"
+    with Running.start("sandbox", "--port", "0", "--log-requests", str(log), "--json", cwd=tmp_path) as sandbox:
+        url = sandbox.ready()["url"] + "/kling/videos"
+        body = {"action": "text2video", "callback_url": "https://us.example.org/callbacks/acedata/hush-hush-token"}
+        httpx.post(url, json=body, headers={"authorization": "Bearer hush-hush-key"}, trust_env=False)
+        assert sandbox.end() == 0
+    [line] = log.read_text().splitlines()
+    seen = json.loads(line)
+    assert (seen["path"], seen["status"], seen["contract"]) == ("/kling/videos", 400, "acedata")
+    assert json.loads(seen["body"])["callback_url"] == "https://us.example.org/***"
+    assert "hush-hush" not in line
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_a_log_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+    ended = run("sandbox", "--port", "0", "--log-requests", str(tmp_path / "no" / "where"), cwd=tmp_path)
+    assert ended.returncode == 1 and "cannot write" in ended.stderr
 
 
 def test_its_own_key_is_never_told(tmp_path: Path) -> None:

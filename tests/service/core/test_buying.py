@@ -196,6 +196,7 @@ def test_t7_three_empty_look_ups_the_last_after_the_settle_window_allow_one_more
         ({"status": TaskStatus.QUEUED}, {}),
         ({"status": TaskStatus.EXPIRED}, {}),
         ({}, {"look_up": False}),
+        ({}, {"resend": False}),
         ({}, {"now": DEADLINE}),
         ({}, {"settle_seconds": 120.1}),
     ],

@@ -80,3 +80,11 @@ def test_an_open_task_notes_what_it_is_told_to_cost() -> None:
 
 def test_a_cost_without_a_unit_keeps_the_estimates_unit() -> None:
     assert with_cost(replace(RUNNING, cost_unit="unit"), reading("5")).cost_unit == "unit"
+
+
+def test_a_charge_in_another_unit_takes_the_estimate_and_its_price_away() -> None:
+    priced = replace(RUNNING, cost_unit="unit", cost_estimated="4", unit_price="0.14 USD")
+    same = with_cost(priced, reading("4.2", "unit"))
+    assert (same.cost_unit, same.cost_estimated, same.cost_charged, same.unit_price) == ("unit", "4", "4.2", "0.14 USD")
+    cash = with_cost(priced, reading("0.56", "USD"))
+    assert (cash.cost_unit, cash.cost_estimated, cash.cost_charged, cash.unit_price) == ("USD", None, "0.56", None)

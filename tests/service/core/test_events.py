@@ -163,6 +163,21 @@ def test_money_is_amount_times_price_when_both_are_known(
     assert shown(task)["cost"]["money"] == money
 
 
+@pytest.mark.parametrize(
+    ("unit", "price", "money"),
+    [
+        ("USD", None, {"estimated": None, "charged": "0.56", "currency": "USD"}),
+        ("unit", None, None),
+        ("cash", None, None),
+        ("usd", None, None),
+        ("unit", "0.14 USD", {"estimated": None, "charged": "0.0784", "currency": "USD"}),
+    ],
+)
+def test_a_charge_in_a_currency_is_money_already(unit: str, price: str | None, money: object) -> None:
+    task = replace(TASK, cost_unit=unit, cost_estimated=None, cost_charged="0.56", unit_price=price)
+    assert shown(task)["cost"]["money"] == money
+
+
 @given(st.integers(0, 10**30 - 1), st.integers(0, 10**30 - 1))
 def test_no_digit_of_money_is_rounded_away(amount: int, price: int) -> None:
     def spelled(number: int) -> str:

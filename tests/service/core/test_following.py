@@ -11,7 +11,7 @@ from storage.records import Streak, Task, TaskStatus
 from tests.storage.builders import FUTURE, NOW, SECOND, task
 
 ENDS = (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.EXPIRED)
-FACTS = Facts(now=NOW, pushes=True, look_up=True)
+FACTS = Facts(now=NOW, pushes=True, look_up=True, resend=True)
 MINUTE = 60 * SECOND
 
 
@@ -68,7 +68,7 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
         FACTS,
         "look_up",
         NOW + 7,
-        "looked for by our id",
+        "It is looked for",
     ),
     (
         "unconfirmed, cannot be asked",
@@ -76,7 +76,7 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
         replace(FACTS, look_up=False),
         "hold",
         FUTURE,
-        "may charge for it; it cannot be asked by our id. Held",
+        "may charge for it; it cannot be asked after a lost job. Held",
     ),
     (
         "unconfirmed, proven absent",
@@ -92,6 +92,21 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
         "submit",
         NOW,
         "sent once more",
+    ),
+    (
+        "unconfirmed, never sent twice",
+        task(
+            status=TaskStatus.UNCONFIRMED,
+            due_at=NOW,
+            streak=Streak.ABSENT,
+            streak_count=3,
+            streak_last_at=NOW,
+            submission_deadline_at=NOW - 200 * SECOND,
+        ),
+        replace(FACTS, resend=False),
+        "look_up",
+        NOW,
+        "It is looked for",
     ),
     ("pushed", task(status=TaskStatus.PROCESSING, due_at=NOW + 3), FACTS, "poll", NOW + 3, "will push its end"),
     (

@@ -68,3 +68,8 @@ def test_products_and_sums_are_never_rounded(one: Decimal, other: Decimal) -> No
 def test_what_would_need_rounding_is_an_error() -> None:
     with pytest.raises(Inexact):
         money.times(Decimal("1." + "1" * 60), Decimal("1." + "1" * 60))
+
+
+def test_equal_amounts_may_be_written_differently() -> None:
+    assert money.equal("5", "5.00") and not money.equal("5", "5.001")
+    assert money.equal("?", "?") and not money.equal("?", "5")

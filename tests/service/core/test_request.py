@@ -207,3 +207,24 @@ def test_any_json_is_parsed_or_invalid(value: object) -> None:
         assert told.faults
         for fault in told.faults:
             assert fault.pointer.encode() is not None and fault.detail.encode()
+
+
+def test_fallbacks_are_read_in_order() -> None:
+    given = body() | {"fallbacks": [{"account": "a", "model": "m"}, {"provider": "p", "model": "n", "provider_options": {"x": 1}}]}
+    one, two = parse(given).fallbacks
+    assert (one.account, one.provider, one.model, one.provider_options) == ("a", None, "m", {})
+    assert (two.account, two.provider, two.model, two.provider_options) == (None, "p", "n", {"x": 1})
+    assert parse(body() | {"fallbacks": []}).fallbacks == ()
+
+
+def test_each_fault_of_a_fallback_stands_at_its_place() -> None:
+    wrong = [{"account": "a", "provider": "p", "model": "m"}, {"model": "m"}, {"provider": "p", "modle": "m"}, 7]
+    with pytest.raises(Invalid) as refused:
+        parse(body() | {"fallbacks": wrong})
+    told = {fault.pointer: fault.detail for fault in refused.value.faults}
+    assert set(told) == {
+        "/fallbacks/0/account", "/fallbacks/1/provider", "/fallbacks/2/model", "/fallbacks/2/modle", "/fallbacks/3",
+    }  # fmt: skip
+    assert "Did you mean model?" in told["/fallbacks/2/modle"]
+    with pytest.raises(Invalid, match="/fallbacks: This holds more than 5 entries"):
+        parse(body() | {"fallbacks": [{"provider": "p", "model": "m"}] * 6})

@@ -69,3 +69,25 @@ def test_a_note_leaves_out_what_was_not_said() -> None:
     failure = Failure(code=FailureCode.PROVIDER_ERROR, message="why")
     note = said("failed", Reading(claim=Claim.FAILED, provider_status="failed", failure=failure), tries=2)
     assert note.detail == {"provider_status": "failed", "message": "why", "tries": 2}
+
+
+PRICED = replace(PROCESSING, cost_unit="credit", cost_estimated="100")
+
+
+def test_another_charge_than_expected_is_told_with_both_amounts() -> None:
+    step = move(PRICED, replace(PRICED, cost_charged="90"), rules(NOW), Note(kind="succeeded"))
+    assert [note.kind for note in step.notes] == ["succeeded", "charged"]
+    assert step.notes[1].detail == {"charged": "90", "unit": "credit", "expected": "100", "expected_unit": "credit"}
+    later = move(step.task, replace(step.task, cost_charged="85"), rules(NOW))
+    assert [note.detail["expected"] for note in later.notes] == ["90"]  # the provider's own last word
+
+
+def test_the_charge_that_was_expected_is_not_worth_a_line() -> None:
+    assert move(PRICED, replace(PRICED, cost_charged="100.0"), rules(NOW)).notes == ()
+    unpriced = replace(PRICED, cost_estimated=None)
+    assert move(unpriced, replace(unpriced, cost_charged="7"), rules(NOW)).notes == ()
+
+
+def test_a_charge_in_another_unit_is_always_told() -> None:
+    step = move(PRICED, replace(PRICED, cost_charged="100", cost_unit="USD", cost_estimated=None), rules(NOW))
+    assert step.notes[0].detail == {"charged": "100", "unit": "USD", "expected": "100", "expected_unit": "credit"}

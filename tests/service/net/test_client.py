@@ -12,7 +12,7 @@ from service.net.client import LARGEST_REPLY, Channel, FateUnknown, NeverSent, P
 from service.net.dial import boottime
 from service.net.guard import Policy
 from service.net.resolver import Resolver
-from service.providers.base import Ask, BadReply, Flow, Reply
+from service.providers.base import Ask, BadReply, File, Flow, Reply
 from tests.service.net.certificates import Authority
 from tests.service.net.conftest import LOOPBACK_ALLOWED
 from tests.service.net.servers import OK, Behaviour, Peer, Seen, answer_always, closed_port, serving
@@ -57,6 +57,31 @@ async def test_request_carries_name_key_and_body_and_the_reply_comes_back(client
         f"Content-Length: {len(body)}",
     }
     assert body.decode() == '{"prompt":"Boot ü"}'
+
+
+async def test_a_file_travels_as_a_form_with_its_length(client: ProviderClient) -> None:
+    file = File(name="file", filename="image.png", type="image/png", content=b"\x89PNG\r\n\x1a\n")
+
+    def give() -> Flow[Reply]:
+        return (yield Ask(method="POST", path="/files", file=file))
+
+    async with serving(answer_always) as seen:
+        await client.drive(give(), channel(seen.port), timeout_seconds=5)
+        head, _, body = seen.requests[0].partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    assert b"Content-Type: multipart/form-data; boundary=" in head
+    assert b'name="file"; filename="image.png"\r\nContent-Type: image/png\r\n\r\n' + file.content in body
+
+
+async def test_a_preview_is_the_request_with_the_key_masked(client: ProviderClient) -> None:
+    ask = next(buy())
+    async with serving(answer_always) as seen:
+        shown = client.preview(ask, channel(seen.port))
+        await client.drive(buy(), channel(seen.port), timeout_seconds=5)
+        lines = seen.requests[0].partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    assert (shown.method, shown.url, shown.body) == ("POST", f"http://{NAME}:{seen.port}/base/videos", ask.body)
+    sent = dict(line.split(": ", 1) for line in lines)
+    assert shown.headers == {**sent, "Authorization": "Bearer ****"}
 
 
 async def test_query_is_encoded_and_a_get_has_no_body(client: ProviderClient) -> None:

@@ -328,7 +328,9 @@ class Rig:
     async def deliveries(self, endpoint: str) -> list[tuple[str, int]]:
         """(status, attempts) of an endpoint's deliveries, in the order they were owed."""
         rows = await self.rows(
-            "SELECT status, attempts FROM deliveries WHERE endpoint_id = :id ORDER BY rowid", id=endpoint
+            "SELECT status, attempts FROM deliveries JOIN events ON events.id = event_id"
+            " WHERE endpoint_id = :id ORDER BY position",
+            id=endpoint,
         )
         return [(str(status), int(str(attempts))) for status, attempts in rows]
 
@@ -410,7 +412,9 @@ class Rig:
             mint=self.mint,
             callback_token=self.tokens.callback,
         )
-        polling = PollDesk(recorder=self.recorder, client=self.client, clock=self.clock)
+        polling = PollDesk(
+            recorder=self.recorder, client=self.client, clock=self.clock, read_token=self.tokens.read_callback
+        )
         return AccountLane(
             lane, self.accounts[lane.key], database=self.database, submitting=submitting, polling=polling
         )

@@ -29,5 +29,23 @@ async def test_a_callback_url_is_given_where_the_contract_and_the_settings_have_
     assert desk.rules().trust is (mode is Callbacks.TRUST)
 
 
+@pytest.mark.parametrize(
+    ("account", "mode", "look_up", "resend"),
+    [
+        ("cloudsway", Callbacks.VERIFY, True, True),
+        ("cloudsway", Callbacks.OFF, True, True),
+        ("acedata", Callbacks.VERIFY, True, False),
+        ("acedata", Callbacks.OFF, False, False),
+        ("ulazai", Callbacks.VERIFY, False, False),
+        ("apiinone", Callbacks.VERIFY, False, False),
+    ],
+)
+async def test_a_lost_purchase_is_looked_for_where_something_leads_to_it_and_resent_where_that_is_safe(
+    still: Rig, account: str, mode: Callbacks, look_up: bool, resend: bool
+) -> None:
+    desk = still.account(account, callbacks=mode)
+    assert (desk.look_up, desk.rules().look_up, desk.rules().resend) == (look_up, look_up, resend)
+
+
 async def test_an_account_shows_its_name_and_no_key(still: Rig) -> None:
     assert "key-of" not in repr(still.account()) + repr(still.accounts)

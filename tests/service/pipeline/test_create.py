@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from service.core import ids
-from service.core.request import Invalid, TaskRequest
+from service.core import fallback, ids
+from service.core.request import Alternative, Invalid, TaskRequest
 from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.create import CreateDesk, ReferenceTaken, create, judge
@@ -146,3 +146,29 @@ async def test_a_slip_of_the_pen_is_met_with_the_right_word(desk: CreateDesk) ->
 
 async def test_a_strangers_word_is_not_repeated_with_its_controls(desk: CreateDesk) -> None:
     assert "\x1b" not in told(desk, provider="\x1b[31mred" * 30)["/provider"]
+
+
+def alternative(**more: Any) -> Alternative:
+    return Alternative(**{"provider": "cloudsway", "model": "kling-3.0-turbo", **more})
+
+
+async def test_a_fallback_without_a_name_of_its_own_is_another_account_where_there_is_one(desk: CreateDesk) -> None:
+    two = {name: account(name, "cloudsway", None) for name in ("cloudsway", "second")}
+    made = await create(request(fallbacks=(alternative(),)), PROJECT, replace(desk, accounts=two))
+    assert (made.account, [one.account for one in fallback.load(made.fallbacks)]) == ("cloudsway", ["second"])
+    faults = told(replace(desk, accounts=two), fallbacks=(alternative(), alternative()))
+    assert set(faults) == {"/fallbacks/1"}
+    assert set(told(desk, fallbacks=(alternative(account="cloudsway", provider=None),))) == {"/fallbacks/0"}
+
+
+async def test_every_candidate_is_held_against_its_own_contract(desk: CreateDesk) -> None:
+    both = replace(desk, accounts={**desk.accounts, "ulazai": account("ulazai", "ulazai", None)}, disabled={})
+    given = {"prompt": "x" * 2400, "duration": 7}
+    other = alternative(provider="ulazai", model="kling-2.6")
+    faults = told(both, input=given, fallbacks=(alternative(provider="ulazai", model="kling-3.0"), other))
+    assert set(faults) == {"/fallbacks/1/input/prompt", "/fallbacks/1/input/duration"}
+    assert faults["/fallbacks/1/input/duration"].startswith("ulazai/kling-2.6 makes 5 or 10 seconds")
+
+
+async def test_a_task_without_fallbacks_has_none(desk: CreateDesk) -> None:
+    assert (await create(request(), PROJECT, desk)).fallbacks == "[]"

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from service.core.observation import Claim
 from service.pipeline.poll import PollDesk, look_up, query
-from service.providers.base import Account, Ask, Flow
+from service.providers.base import Account, Ask, Clues, Flow
 from service.sandbox.script import Step
 from storage.records import Task, TaskStatus
 from tests.service.pipeline.rig import Rig
 
 
 def asking(rig: Rig) -> PollDesk:
-    return PollDesk(recorder=rig.recorder, client=rig.client, clock=rig.clock)
+    return PollDesk(recorder=rig.recorder, client=rig.client, clock=rig.clock, read_token=rig.tokens.read_callback)
 
 
 async def test_answers_are_matched_by_id_and_a_job_that_is_missing_is_absent(rig: Rig) -> None:
@@ -49,7 +49,8 @@ class Broken:
         yield Ask(method="GET", path="/v1/ai/tenant-1/kling/tasks", query={"task_ids": "1"})
         raise KeyError("a bug of ours")
 
-    look_up = query
+    def look_up(self, account: Account, task: object, clues: object) -> Flow[object]:
+        return self.query(account, task)
 
 
 async def test_an_adapters_mistake_says_nothing_of_the_job(rig: Rig) -> None:
@@ -59,7 +60,8 @@ async def test_an_adapters_mistake_says_nothing_of_the_job(rig: Rig) -> None:
     now: Task = await rig.now(task)
     [reading] = await query([now], account, asking(rig), prompted_by={})
     assert reading.claim is Claim.UNREACHABLE
-    assert (await look_up(now, account, asking(rig))).claim is Claim.UNREACHABLE
+    clues = Clues(ours=lambda url: False, since=0, until=rig.clock())
+    assert (await look_up(now, account, asking(rig), clues)).claim is Claim.UNREACHABLE
     assert (await rig.now(task)).status is TaskStatus.PROCESSING
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from service.core.request import TaskRequest
-from service.providers.base import Account, Ask, Flow, Provider, Push, Reply
+from service.providers.base import Account, Ask, Clues, Flow, Provider, Push, Reply
 from service.providers.registry import PROVIDERS
 from storage.records import Task, TaskStatus
 
@@ -19,6 +19,7 @@ SAMPLES = Path(__file__).parent / "samples"
 TASK_ID = "task_0000000000000000000001"
 TOKEN = "c3ViXzAxSjhaNg.sIgNaTuReSiGnAtUrE_-0"
 CALLBACK_URL = f"https://relay.example.org/callbacks/cloudsway/{TOKEN}"
+CLUES = Clues(ours=lambda url: url == CALLBACK_URL, since=1_783_500_000_000_000, until=1_783_500_600_000_000)
 KEY = "ulazai_live_0123456789abcdef"
 
 
@@ -32,6 +33,8 @@ class Sample:
     job: str | None
     reply: Reply
     expect: Mapping[str, object]
+    model: str | None = None
+    others: Mapping[str, str] = field(default_factory=dict)  # the batch's further jobs, and their claims
 
     @property
     def contract(self) -> Provider:
@@ -50,6 +53,8 @@ def samples(provider: str) -> list[Sample]:
                 name=path.stem,
                 flow=told["flow"],
                 job=told.get("job"),
+                model=told.get("model"),
+                others=told.get("others", {}),
                 reply=Reply(status=reply["status"], headers=reply.get("headers", {}), body=body.encode()),
                 expect=told["expect"],
             )
@@ -74,9 +79,10 @@ def task(
     input: Mapping[str, object] | None = None,
     options: Mapping[str, object] | None = None,
     resends: int = 0,
+    model: str | None = None,
 ) -> Task:
     """A task whose input went through the contract's own checks, as in the service."""
-    wanted = request(provider, input or {"prompt": "A paper boat."}, provider_options=options or {})
+    wanted = request(provider, input or {"prompt": "A paper boat."}, model=model, provider_options=options or {})
     ready = PROVIDERS[provider].prepare(wanted)
     return Task(
         id=id,
@@ -96,14 +102,14 @@ def task(
 
 
 def walk(flow: Flow[T], *replies: Reply) -> tuple[list[Ask], T]:
-    """What a flow asked, and what it concluded from the replies, given in order."""
+    """What a flow asked, and what it concluded from the replies, given in order; the last one answers all that follows."""
     asked: list[Ask] = []
     waiting = list(replies)
     try:
         ask = next(flow)
         while True:
             asked.append(ask)
-            ask = flow.send(waiting.pop(0))
+            ask = flow.send(waiting.pop(0) if len(waiting) > 1 else waiting[0])
     except StopIteration as stop:
         return asked, stop.value
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from service.core.request import Invalid
+from service.providers import limits
 from service.providers.base import Model
-from service.providers.checks import Check
+from service.providers.checks import Check, unfit
 from service.providers.registry import PROVIDERS
 from tests.service.providers.builders import request
 
@@ -28,8 +29,8 @@ def test_a_request_without_faults_settles() -> None:
 
 
 def test_a_missing_word_names_every_contract_that_has_it() -> None:
-    detail = "here/m has no duration. cloudsway/kling-3.0-turbo and ulazai/kling-3.0 have it. Leave it out."
-    assert details(check({"duration": 5})) == [detail]
+    able = "cloudsway/kling-3.0-turbo, acedata/kling-v3, ulazai/kling-3.0 and apiinone/kling-3 have it"
+    assert details(check({"duration": 5})) == [f"here/m has no duration. {able}. Leave it out."]
 
 
 def test_an_option_outside_the_list_is_answered_with_the_list() -> None:
@@ -60,3 +61,26 @@ def test_too_long_a_prompt_says_by_how_much() -> None:
 def test_a_model_of_another_contract_is_sent_to_its_owner() -> None:
     with pytest.raises(Invalid, match=r"^/model: here has no \"kling-3.0\". It has m; kling-3.0 is ulazai's.$"):
         Check("here", MODELS, request("ulazai", {}, model="kling-3.0"), lambda: PROVIDERS)
+
+
+@pytest.mark.parametrize(
+    ("limit", "good", "bad", "told"),
+    [
+        (limits.flag(False), (True, False), (1, "true", None), "true or false"),
+        (limits.seconds(3, 15), (3, 15), (2, 16, True, "5", 5.0), "a whole number from 3 to 15"),
+        (limits.number(0, 1), (0, 0.5, 1), (-0.1, 1.1, True, "1"), "a number from 0 to 1"),
+        (limits.choice(("a", "b")), ("a", "b"), ("c", 1), "a and b"),
+        (limits.text(3), ("abc",), ("abcd", 7), "at most 3 characters"),
+        (limits.link(), ("https://a.example/x",), ("ftp://a.example", 7), "a public http or https URL"),
+    ],
+)
+def test_a_native_field_is_held_against_its_limit(
+    limit: limits.Limit, good: tuple[object, ...], bad: tuple[object, ...], told: str
+) -> None:
+    assert [unfit(value, limit) for value in good] == [None] * len(good)
+    assert [unfit(value, limit) for value in bad] == [told] * len(bad)
+
+
+def test_a_number_that_no_table_has_is_a_mistake_of_the_contract() -> None:
+    with pytest.raises(LookupError):
+        check({"prompt": "p"}).prompt()

@@ -18,6 +18,7 @@ from service.providers.registry import PROVIDERS
 from storage.records import FailureCode
 from tests.service.providers.builders import (
     CALLBACK_URL,
+    CLUES,
     TASK_ID,
     TOKEN,
     account,
@@ -50,7 +51,7 @@ def asked(*jobs: object) -> Reading:
 
 
 def looked_up(answer: Reply) -> Reading:
-    return walk(CLOUDSWAY.look_up(account("cloudsway"), task("cloudsway")), answer)[1]
+    return walk(CLOUDSWAY.look_up(account("cloudsway"), task("cloudsway"), CLUES), answer)[1]
 
 
 def effective(input: dict[str, object]) -> dict[str, object]:
@@ -120,7 +121,7 @@ def test_without_a_plain_endpoint_path_nothing_is_sent_and_the_account_waits(pat
     assert bought == []
     assert (seen.claim, seen.account_refused) == (Claim.DEFERRED, True)
     assert "ACCOUNTS__CLOUDSWAY__ENDPOINT_PATH" in str(seen.detail)
-    assert walk(CLOUDSWAY.look_up(where, task("cloudsway")))[1].claim is Claim.UNREACHABLE
+    assert walk(CLOUDSWAY.look_up(where, task("cloudsway"), CLUES))[1].claim is Claim.UNREACHABLE
     assert walk(CLOUDSWAY.query(where, [task("cloudsway", job=JOB)]))[0] == []
 
 
@@ -159,7 +160,9 @@ def test_an_aspect_ratio_beside_an_image_is_refused_since_it_would_be_ignored() 
 
 def test_what_the_contract_lacks_is_refused_by_name_with_those_that_have_it() -> None:
     told = faults({"prompt": "A.", "mode": "std", "end_image": IMAGE, "negative_prompt": "x", "cfg_scale": 0.5})
-    assert told["/input/mode"] == "cloudsway/kling-3.0-turbo has no mode. ulazai/kling-3.0 has it. Leave it out."
+    able = "acedata/kling-v3, ulazai/kling-3.0 and apiinone/kling-3 have it"
+    assert told["/input/mode"] == f"cloudsway/kling-3.0-turbo has no mode. {able}. Leave it out."
+    assert "acedata/kling-v3 and ulazai/kling-3.0 have it." in told["/input/end_image"]
     assert set(told) == {"/input/mode", "/input/end_image", "/input/negative_prompt", "/input/cfg_scale"}
 
 
@@ -379,7 +382,7 @@ def test_billing_is_kept_exactly_or_not_at_all(billing: object, charged: tuple[s
 
 def test_a_lost_job_is_asked_for_by_our_id_and_read_from_the_field_of_the_third_name() -> None:
     asks, seen = walk(
-        CLOUDSWAY.look_up(account("cloudsway"), task("cloudsway")),
+        CLOUDSWAY.look_up(account("cloudsway"), task("cloudsway"), CLUES),
         listing({"id": JOB, "status": "processing", "external_id": TASK_ID}),
     )
     assert [(ask.path, dict(ask.query)) for ask in asks] == [(TASKS, {"external_task_ids": TASK_ID})]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from service.providers.registry import PROVIDERS
 from storage.records import FailureCode
 from tests.service.providers.builders import (
     CALLBACK_URL,
+    CLUES,
     KEY,
     SAMPLES,
     TASK_ID,
@@ -30,7 +32,19 @@ from tests.service.providers.builders import (
 )
 
 ALL = [sample for name in PROVIDERS for sample in samples(name)]
-NEEDED = {"submit-ok", "submit-refused", "running", "succeeded", "failed", "garbage"}
+NEEDED = {
+    "submit-ok",
+    "submit-refused",
+    "submit-key",
+    "submit-busy",
+    "submit-lost",
+    "running",
+    "succeeded",
+    "failed",
+    "unknown-word",
+    "garbage",
+    "push",
+}
 SUBMITTED = {Claim.ACCEPTED, Claim.REFUSED, Claim.DEFERRED, Claim.AMBIGUOUS}
 ENDS = {Claim.SUCCEEDED, Claim.FAILED}
 JOB = "911000000000000017"
@@ -46,13 +60,21 @@ def read(sample: Sample, reply: Reply | None = None) -> Reading:
     where = account(sample.provider)
     match sample.flow:
         case "submit":
-            return walk(contract.submit(where, task(sample.provider), CALLBACK_URL), reply)[1]
+            return walk(contract.submit(where, task(sample.provider, model=sample.model), CALLBACK_URL), reply)[1]
         case "query":
-            return walk(contract.query(where, [task(sample.provider, job=sample.job)]), reply)[1][TASK_ID]
+            return batch(sample, reply)[TASK_ID]
         case "look_up":
-            return walk(contract.look_up(where, task(sample.provider)), reply)[1]
+            return walk(contract.look_up(where, task(sample.provider), CLUES), reply)[1]
         case _:
             return contract.read(Push(headers=reply.headers, body=reply.body))
+
+
+def batch(sample: Sample, reply: Reply) -> Mapping[str, Reading]:
+    """The readings of all jobs that the sample asks after, its own under our usual task id."""
+    model = sample.model
+    asked = [task(sample.provider, job=sample.job, model=model)]
+    asked += [task(sample.provider, id=f"task_{job}", job=job, model=model) for job in sample.others]
+    return walk(sample.contract.query(account(sample.provider), asked), reply)[1]
 
 
 def sound(reading: Reading) -> None:
@@ -78,7 +100,26 @@ def sound(reading: Reading) -> None:
 
 @every_provider
 def test_every_provider_has_the_samples_that_a_contract_needs(name: str) -> None:
-    assert {sample.name for sample in samples(name)} >= NEEDED
+    traits = PROVIDERS[name].traits
+    needed = NEEDED | ({"push-duplicate"} if traits.callbacks else set()) | ({"batch"} if traits.batch > 1 else set())
+    assert {sample.name for sample in samples(name)} >= needed | ({"lookup-found"} if traits.look_up else set())
+
+
+@every_provider
+def test_each_job_of_a_batch_gets_its_own_answer_wherever_it_stands(name: str) -> None:
+    for sample in samples(name):
+        if sample.others:
+            assert len(sample.others) < PROVIDERS[name].traits.batch
+            seen = batch(sample, sample.reply)
+            assert {job: seen[f"task_{job}"].claim.value for job in sample.others} == sample.others
+
+
+@every_provider
+def test_a_push_sent_again_says_the_same(name: str) -> None:
+    pushes = {sample.name: sample for sample in samples(name) if sample.flow == "read"}
+    if "push-duplicate" in pushes:
+        first, again = read(pushes["push"]), read(pushes["push-duplicate"])
+        assert replace(first, raw=None) == replace(again, raw=None)
 
 
 def test_no_samples_lie_about_for_a_provider_that_is_not_registered() -> None:
@@ -144,7 +185,7 @@ def test_a_purchase_is_the_only_paid_ask(name: str) -> None:
     contract, where, one = PROVIDERS[name], account(name), task(name, job=JOB)
     empty = Reply(status=503)
     assert [ask.paid for ask in walk(contract.submit(where, one, CALLBACK_URL), empty)[0]] == [True]
-    others = walk(contract.query(where, [one]), empty)[0] + walk(contract.look_up(where, one), empty)[0]
+    others = walk(contract.query(where, [one]), empty)[0] + walk(contract.look_up(where, one, CLUES), empty)[0]
     assert not any(ask.paid for ask in others)
 
 

@@ -27,7 +27,7 @@ anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
     ],
 )
 def test_usable_links_are_taken_as_they_are(link: str) -> None:
-    assert reading.output_url(link) == link
+    assert reading.output_url(link) == reading.output_url(link, spotless=True) == link
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,37 @@ def test_usable_links_are_taken_as_they_are(link: str) -> None:
 )
 def test_unusable_links_are_no_links(link: object) -> None:
     assert reading.output_url(link) is None
+    if not (isinstance(link, str) and reading.redact(link.encode(errors="replace")) != link.encode(errors="replace")):
+        assert reading.output_url(link, spotless=True) is None
 
 
 def test_a_links_letters_outside_ascii_are_encoded_for_the_location_header() -> None:
     assert reading.output_url("https://cdn.example.org/é%20?q=ü") == "https://cdn.example.org/%C3%A9%20?q=%C3%BC"
+
+
+letters = st.sampled_from(
+    ["https://", "http://", "a.example", ".", ":", "/", "?", "#", "@", "-", "_", "%", "1", "0x7f"]
+)
+near_links = st.lists(letters | st.characters(codec="utf-8"), max_size=12).map("".join) | st.builds(
+    lambda host, rest: f"https://{host}{rest}", st.lists(letters, max_size=5).map("".join), st.text(max_size=5)
+)
+
+
+@settings(max_examples=1000)
+@given(near_links)
+def test_the_short_way_for_texts_without_secrets_says_what_the_long_one_says(words: str) -> None:
+    if reading.redact(words.encode("utf-8", errors="surrogatepass")) == words.encode("utf-8", errors="surrogatepass"):
+        for ask in (reading.output_url, reading.text, reading.identifier):
+            assert ask(words, spotless=True) == ask(words)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"a":"sk-123456789012"}', b'{"a":"/Callbacks/x/v1.token"}', rb'{"a":"sk\u002d123456789012"}', rb'{"a":"\/"}'],
+)
+def test_a_message_is_not_spotless_with_a_secret_or_an_escape_that_could_spell_one(raw: bytes) -> None:
+    assert reading.spotless(b'{"a":"https://a.example/skip"}')
+    assert not reading.spotless(raw)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from service.core.observation import Claim, Reading
 from service.core.request import Invalid
 from service.providers.base import Ask, Reply
 from service.providers.registry import PROVIDERS
-from tests.service.providers.builders import TASK_ID, account, push, reply, request, task, walk
+from tests.service.providers.builders import CLUES, TASK_ID, account, push, reply, request, task, walk
 
 ULAZAI = PROVIDERS["ulazai"]
 JOB = "0f0b5a0e-52c7-4b0e-9d43-0a4a3bb1c001"
@@ -110,7 +110,7 @@ def test_each_bad_image_is_pointed_at() -> None:
 def test_words_of_other_contracts_are_refused_with_those_that_have_them() -> None:
     told = faults({"prompt": "A.", "resolution": "720p", "shots": [{"prompt": "A.", "duration": 5}]})
     assert "cloudsway/kling-3.0-turbo has it" in told["/input/resolution"]
-    assert "cloudsway/kling-3.0-turbo has it" in told["/input/shots"]
+    assert "cloudsway/kling-3.0-turbo, acedata/kling-v3 and apiinone/kling-3 have it" in told["/input/shots"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_not_found_is_an_absence_and_no_failure() -> None:
 
 
 def test_a_lost_purchase_cannot_be_found_again_and_no_push_is_believed() -> None:
-    asks, seen = walk(ULAZAI.look_up(account("ulazai"), task("ulazai")))
+    asks, seen = walk(ULAZAI.look_up(account("ulazai"), task("ulazai"), CLUES))
     assert (asks, seen.claim) == ([], Claim.UNREACHABLE)
     assert not ULAZAI.traits.look_up and not ULAZAI.traits.callbacks
     assert ULAZAI.read(push({"task_id": JOB, "status": "completed"})).claim is Claim.UNKNOWN

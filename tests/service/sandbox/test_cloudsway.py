@@ -7,10 +7,11 @@ import httpx
 import orjson
 import pytest
 
+from service.sandbox.rules import Scope
 from service.sandbox.script import Step
 from service.sandbox.subscriber import Subscriber
 from service.sandbox.world import World
-from tests.service.sandbox.conftest import SECRET, Arrived, HandClock, statuses
+from tests.service.sandbox.conftest import KEY, SECRET, Arrived, HandClock, statuses
 
 BASE = "/v1/ai/tenant-7/kling"
 TEXT = f"{BASE}/videos/text-to-video/kling-3.0-turbo"
@@ -260,6 +261,29 @@ async def test_pushes_are_signed_when_the_account_has_a_secret(
     await create(client, "A boat", callback_url)
     [push] = await arrived(1)
     assert (push.valid, push.reason) == (True, None)
+
+
+async def test_secret_of_one_account_signs_its_pushes_and_nobody_elses(
+    client: httpx.AsyncClient, world: World, clock: HandClock, receiver: Subscriber, callback_url: str, arrived: Arrived
+) -> None:
+    clock.now = receiver.clock()
+    world.book.change(Scope("cloudsway", KEY), {"webhook_secret": SECRET})
+    await create(client, "A boat", callback_url)
+    await arrived(1)
+    await client.post(TEXT, json=body("A boat", callback_url), headers={"authorization": "Bearer another"})
+    pushes = await arrived(2)
+    assert [push.valid for push in pushes] == [True, False]
+
+
+async def test_external_id_is_unique_within_its_account_and_found_only_there(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    mine = await create(client)
+    other = {"authorization": "Bearer another"}
+    theirs = (await client.post(TEXT, json=body(), headers=other)).json()["data"]["id"]
+    assert [item["id"] for item in await query(client, external_task_ids="task_1")] == [mine]
+    reply = await client.get(TASKS, params={"external_task_ids": "task_1"}, headers=other)
+    assert [item["id"] for item in reply.json()["data"]] == [theirs]
 
 
 async def test_failed_job_pushes_failed_with_its_reason(

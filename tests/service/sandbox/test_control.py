@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.sandbox.accounts import label
 from service.sandbox.subscriber import Subscriber
 from service.sandbox.world import World
 from tests.service.sandbox.conftest import KEY, Arrived, HandClock, statuses
@@ -91,6 +92,10 @@ async def test_knobs_turn_and_show_no_secret(client: httpx.AsyncClient, world: W
         {"push_retries": True},
         {"credits": 1.5},
         {"output_base": ""},
+        {"rate": "fast"},
+        {"faults": "no-pusch"},
+        {"apiinone_replies": "latest"},
+        {"retired_models": "kling-v1"},
     ],
 )
 async def test_wrong_knob_or_value_is_refused_by_name(
@@ -100,6 +105,44 @@ async def test_wrong_knob_or_value_is_refused_by_name(
     reply = await client.patch("/_sandbox/knobs", json={"push_retry_seconds": 9} | change)
     assert reply.status_code == 400 and next(iter(change)) in reply.json()["error"]
     assert repr(world.knobs) == before
+
+
+async def test_rules_are_set_for_a_contract_and_a_key_and_tell_neither_key_nor_secret(
+    client: httpx.AsyncClient, world: World
+) -> None:
+    change = {"contract": "cloudsway", "key": KEY, "credits": 0, "webhook_secret": "whsec_aGFsbG8="}
+    reply = await client.patch("/_sandbox/rules", json=change)
+    assert reply.json() == [{"contract": "cloudsway", "key": label(KEY), "credits": 0, "webhook_secret": "set"}]
+    assert KEY not in reply.text and "aGFsbG8" not in reply.text
+    assert (await client.post(TEXT, json=body())).json()["code"] == 1101
+    # By its label, as the list of accounts tells it.
+    back = {"contract": "cloudsway", "key": label(KEY), "credits": None, "webhook_secret": None}
+    assert (await client.patch("/_sandbox/rules", json=back)).json() == []
+    assert (await client.post(TEXT, json=body())).status_code == 200
+
+
+async def test_accounts_tell_what_was_spent_and_is_left(client: httpx.AsyncClient, world: World) -> None:
+    world.knobs.credits = 400
+    await create_at_ulazai(client)
+    reply = await client.get("/_sandbox/accounts")
+    assert reply.json() == [{"key": label(KEY), "company": "ulazai", "spent": 310, "left": 90, "open": {"ulazai": 1}}]
+    assert KEY not in reply.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"credits": 1},
+        {"contract": "kling", "credits": 1},
+        {"contract": 7},
+        {"key": "a", "credits": -1},
+        {"key": "a", "job_seconds": 1},
+    ],
+)
+async def test_wrong_rule_is_refused(client: httpx.AsyncClient, world: World, change: dict[str, object]) -> None:
+    reply = await client.patch("/_sandbox/rules", json=change)
+    assert reply.status_code == 400 and reply.json()["error"]
+    assert world.book.own == {}
 
 
 async def test_jobs_are_moved_by_hand_from_outside(

@@ -5,7 +5,6 @@ import asyncio
 import httpx
 import pytest
 
-from service.sandbox.line import is_link, strangers
 from service.sandbox.world import World
 from tests.service.sandbox.test_cloudsway import TEXT, body, query
 
@@ -38,12 +37,3 @@ async def test_garbage_is_a_200_that_cannot_be_read_and_the_job_exists(client: h
     with pytest.raises(ValueError):
         reply.json()
     assert world.accepted["cloudsway"] == {"task_1": 1}
-
-
-def test_strangers_are_named_by_pointer() -> None:
-    assert strangers({"a": 1, "b": 2}, {"a"}, "/x") == ["/x/b"]
-
-
-@pytest.mark.parametrize("value", ["https://", "ftp://a.example.org", "a.example.org", None, ["https://a.example.org"]])
-def test_link_is_http_or_https_with_something_behind_it(value: object) -> None:
-    assert is_link("http://a.example.org") and not is_link(value)

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
 from service.sandbox.script import Step
+from service.sandbox.ulazai import CONTRACT
 from service.sandbox.world import World
 from tests.service.sandbox.conftest import KEY
-from tests.service.sandbox.test_ulazai_body import PNG, TEXT
+from tests.service.sandbox.test_ulazai_body import TEXT
+from tests.service.sandbox.test_upload import PNG
 
 GENERATE = "/kling30/api/generate/"
 UPLOAD = "/kling30/api/upload/"
@@ -24,6 +27,13 @@ async def create(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
 
 async def status(client: httpx.AsyncClient, task_id: str) -> httpx.Response:
     return await client.get(f"/kling30/api/status/{task_id}/")
+
+
+def left(world: World) -> Decimal:
+    """What the tests' own account may still spend."""
+    account = world.account("ulazai", KEY)
+    assert account is not None
+    return world.balance(CONTRACT, account)
 
 
 async def test_create_answers_flat_and_already_processing(client: httpx.AsyncClient) -> None:
@@ -73,9 +83,9 @@ async def test_wrong_field_is_400_with_its_name(client: httpx.AsyncClient, world
 
 
 async def test_create_takes_credits_and_stops_at_an_empty_balance(client: httpx.AsyncClient, world: World) -> None:
-    world.credits = 400
+    world.knobs.credits = 400
     await create(client)
-    assert world.credits == 90
+    assert left(world) == 90
     assert (await client.post(GENERATE, json=TEXT)).status_code == 402
     assert world.accepted["ulazai"] == {TEXT["prompt"]: 1}
 
@@ -103,15 +113,15 @@ async def test_published_job_names_its_place_in_the_directory(client: httpx.Asyn
 
 
 async def test_failure_is_http_200_and_gives_the_credits_back(client: httpx.AsyncClient, world: World) -> None:
-    before = world.credits
+    before = left(world)
     task_id = (await create(client, prompt="A cat [sandbox: fail]"))["task_id"]
-    assert world.credits == before - 310
+    assert left(world) == before - 310
     world.finish(task_id)
     reply = await status(client, task_id)
     failed = reply.json()
     assert (reply.status_code, failed["success"], failed["status"]) == (200, True, "failed")
     assert failed["error_message"] and failed["credits_refunded"] == 310
-    assert world.credits == before
+    assert left(world) == before
 
 
 async def test_unknown_task_and_the_upstreams_id_are_404(client: httpx.AsyncClient) -> None:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import random
 from typing import Any
 
-import httpx
 import pytest
 
-from service.sandbox.ulazai_body import Refused, read_order, read_picture
+from service.sandbox.order import Refused
+from service.sandbox.ulazai_body import read_order
 
 TEXT: dict[str, Any] = {
     "prompt": "A cyclist in the rain.",
@@ -116,33 +115,3 @@ def test_snake_case_and_pictures_in_text_mode_are_ignored_and_named() -> None:
     order = read_order(TEXT | {"duration_seconds": 3, "imageUrls": ["https://example.com/a.jpg"]})
     assert order.ignored == ("/duration_seconds", "/imageUrls")
     assert order.effective["durationSeconds"] == 8
-
-
-def form(picture: bytes, name: str = "file") -> tuple[str, bytes]:
-    request = httpx.Request("POST", "http://sandbox", files={name: ("a.png", picture, "image/png")})
-    return request.headers["content-type"], request.read()
-
-
-JPEG, PNG, WEBP = b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x00\x00\x00WEBP"
-
-
-@pytest.mark.parametrize(("magic", "kind"), [(JPEG, "jpg"), (PNG, "png"), (WEBP, "webp")])
-def test_kind_of_picture_is_told_by_its_first_bytes(magic: bytes, kind: str) -> None:
-    # Every pair of line-end bytes occurs: a form parser that mends line ends would change the size.
-    noise = b"\r\n\n\r\r\n\r" + random.Random(7).randbytes(4_096)
-    exact = magic + noise
-    assert read_picture(*form(exact), most=len(exact)) == kind
-    with pytest.raises(Refused, match="over"):
-        read_picture(*form(exact + b"\n"), most=len(exact))
-
-
-def test_other_bytes_whatever_they_are_called_are_refused() -> None:
-    with pytest.raises(Refused, match="not JPEG, PNG or WebP"):
-        read_picture(*form(b"GIF89a" + bytes(64)), most=1_000)
-
-
-def test_upload_wants_a_form_with_a_field_named_file() -> None:
-    with pytest.raises(Refused, match="named file"):
-        read_picture(*form(PNG, name="image"), most=1_000)
-    with pytest.raises(Refused, match="multipart"):
-        read_picture("image/png", PNG, most=1_000)

@@ -8,7 +8,8 @@ import pytest
 
 from service.sandbox import world as module
 from service.sandbox.directives import Directives
-from service.sandbox.jobs import Contract, Job, Phase
+from service.sandbox.jobs import Contract, Job, Knobs, Phase
+from service.sandbox.rules import Scope
 from service.sandbox.script import Step
 from service.sandbox.subscriber import Subscriber
 from service.sandbox.world import World
@@ -187,8 +188,10 @@ async def test_full_sandbox_refuses_rather_than_forgets(
 async def test_reset_forgets_all_but_never_reuses_an_id(client: httpx.AsyncClient, world: World) -> None:
     first = await create(client, "A boat [sandbox: seconds=600]")
     world.knobs.credits = 1
+    world.book.change(Scope("acedata"), {"credits": 0})
     await world.reset()
-    assert (world.jobs, world.accepted, world.credits) == ({}, {}, 100_000)
+    assert (world.jobs, world.accepted, world.accounts, world.book.own) == ({}, {}, {}, {})
+    assert world.knobs.credits == Knobs().credits
     assert await query(client, task_ids=first) == []
     assert int(await create(client)) > int(first)
 
@@ -198,8 +201,11 @@ def plain_job(world: World, callback_url: str) -> Job:
     contract = Contract(
         name="plain", words=words, first=Phase.WAITING, counts_by="prompt", pushed=lambda job: {"status": job.word}
     )
+    account = world.account("plain", "k")
+    assert account is not None
     return Job(
         contract=contract,
+        account=account,
         id=world.new_id(),
         prompt="A boat",
         asked={},

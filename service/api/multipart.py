@@ -1,0 +1,147 @@
+"""Reads a form with one file (RFC 7578): strictly, in one pass, counted while it comes. What is odd is refused, not repaired."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from service.api.problems import Problem
+from service.core.request import Fault, Invalid, pointer
+
+MANY = 8  # parts
+HEAD_BYTES = 4096  # of one part
+FORM_BYTES = 16 * 1024  # what a form may bring beside the file
+FIELD_BYTES = 200
+
+_BOUNDARY = re.compile(
+    r"multipart/form-data\s*;\s*boundary=(?:\"([^\"\\]{1,70})\"|([^\s\";,]{1,70}))\s*", re.IGNORECASE
+)
+_DISPOSITION = re.compile(
+    rb"form-data\s*;\s*name=\"([^\"\\\r\n]{1,100})\"((?:\s*;\s*filename(?:=\"(?:[^\"\\\r\n]|\\.)*\"|\*=[^;\s]*))*)\s*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(slots=True)
+class Form:
+    """What a form held. `file`: the bytes of its one file; the name that came with it is nobody's business."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    file: bytes | None = None
+
+
+async def read_form(request: Request, *, file: str, fields: frozenset[str], most: int, seconds: float) -> Form:
+    """The form in a body. `file`: the field that holds the file; `fields`: texts that may stand beside it.
+
+    Raises `Problem`, or `Invalid` with what is wrong with its fields.
+    """
+    boundary = _boundary(request)
+    body = await _read(request, most + FORM_BYTES, most, seconds)
+    return _form(_parts(body, boundary), file, fields, most)
+
+
+def _boundary(request: Request) -> bytes:
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Problem("unsupported_media_type", "Send the body without Content-Encoding.")
+    found = _BOUNDARY.fullmatch(request.headers.get("content-type", ""))
+    if found is None:
+        raise Problem("unsupported_media_type", 'Send a form: multipart/form-data with the image in the field "file".')
+    return (found[1] or found[2]).encode("latin-1")
+
+
+async def _read(request: Request, limit: int, most: int, seconds: float) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > limit:
+        raise too_large(most)
+    kept = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                kept += chunk
+                if len(kept) > limit:
+                    raise too_large(most)
+    except TimeoutError:
+        detail = f"The body did not arrive within {seconds:g} seconds. Send it again."
+        raise Problem("too_slow", detail, headers={"connection": "close"}) from None
+    return bytes(kept)
+
+
+def _parts(body: bytes, boundary: bytes) -> list[tuple[bytes, bytes]]:
+    """Heads and contents: nothing before the first boundary, nothing but a line break after the last."""
+    opening, between = b"--" + boundary, b"\r\n--" + boundary
+    if not body.startswith(opening):
+        raise _malformed()
+    parts: list[tuple[bytes, bytes]] = []
+    at = len(opening)
+    while True:
+        if body[at : at + 2] == b"--":
+            if body[at + 2 :] not in (b"", b"\r\n"):
+                raise _malformed()
+            return parts
+        start = body.find(b"\r\n\r\n", at, at + HEAD_BYTES)
+        end = body.find(between, max(start, at))
+        if body[at : at + 2] != b"\r\n" or start < 0 or end < start + 4 or len(parts) >= MANY:
+            raise _malformed()
+        parts.append((body[at + 2 : start], body[start + 4 : end]))
+        at = end + len(between)
+
+
+def _form(parts: list[tuple[bytes, bytes]], file: str, fields: frozenset[str], most: int) -> Form:
+    form, faults = Form(), []
+    for head, content in parts:
+        name = _name(head)
+        if name != file and name not in fields:
+            known = " and ".join(sorted(fields))
+            faults.append(Fault(pointer=pointer(name), detail=f"There is no such field. The form has {file}, {known}."))
+        elif name in form.fields or (name == file and form.file is not None):
+            faults.append(Fault(pointer=pointer(name), detail="This is given twice. Give it once."))
+        elif name == file:
+            if len(content) > most:
+                raise too_large(most)
+            form.file = content
+        elif len(content) > FIELD_BYTES or not (text := _text(content)):
+            faults.append(Fault(pointer=pointer(name), detail="This must be a short line of text."))
+        else:
+            form.fields[name] = text
+    if faults:
+        raise Invalid(faults)
+    return form
+
+
+def _name(head: bytes) -> str:
+    """The field a part is for. Only the two headers that browsers and clients send are known."""
+    name: str | None = None
+    for line in head.split(b"\r\n"):
+        header, colon, value = line.partition(b":")
+        match header.strip().lower():
+            case b"content-disposition" if name is None and (found := _DISPOSITION.fullmatch(value.strip())):
+                name = found[1].decode("utf-8", errors="replace")
+            case b"content-type" if colon:
+                pass
+            case b"content-length" if colon:
+                pass
+            case b"content-transfer-encoding" if value.strip().lower() in (b"binary", b"8bit", b"7bit"):
+                pass
+            case _:
+                raise _malformed()
+    if name is None:
+        raise _malformed()
+    return name
+
+
+def _text(content: bytes) -> str:
+    text = content.decode("utf-8", errors="replace")
+    return text if text.isprintable() else ""
+
+
+def _malformed() -> Problem:
+    return Problem(
+        "malformed_form", "The form cannot be read: its parts do not follow RFC 7578. Let a library write it."
+    )
+
+
+def too_large(most: int) -> Problem:
+    return Problem("too_large", f"The file is larger than {most} bytes. Send a smaller one.")
