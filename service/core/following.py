@@ -85,7 +85,9 @@ def _queued(task: Task, facts: Facts) -> Next:
 def _unconfirmed(task: Task, facts: Facts) -> Next:
     unsure = f"{task.provider} did not answer in time. It may have taken the job and may charge for it"
     if not facts.look_up:
-        reason = f"{unsure}; it cannot be asked after a lost job. Held, never sent again on a guess; the deadline ends it."
+        reason = (
+            f"{unsure}; it cannot be asked after a lost job. Held, never sent again on a guess; the deadline ends it."
+        )
         return Next(action="hold", at=task.deadline_at, reason=reason)
     at = task.due_at if task.due_at is not None else task.deadline_at
     rules = Rules(

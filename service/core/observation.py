@@ -84,10 +84,10 @@ class Observation:
     submission_id: str | None = None
     verified: bool = True
     prompted_by: Claim | None = None  # the push that made us ask
-    account: str | None = None  # who was asked or pushed; a task that has gone on to another account learns nothing of its job
-    submission_deadline_at: int | None = (
-        None  # with Claim.INTENT; a reply that states it speaks of that submission alone
-    )
+    # Who was asked or pushed: a task that has gone on to another account learns nothing of that one's job.
+    account: str | None = None
+    # With an intent; a reply that states it speaks of that submission alone.
+    submission_deadline_at: int | None = None
 
     @property
     def claim(self) -> Claim:

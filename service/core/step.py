@@ -31,7 +31,8 @@ class Rules:
     look_up: bool  # a lost job can be looked for
     expected_seconds: float
     settle_seconds: float = 120.0
-    resend: bool = False  # every submission carries one id of ours that the provider knows: a lost one may be made again
+    # Every submission carries one id of ours that the provider knows: a lost one may be made again.
+    resend: bool = False
     configured: bool = True  # the account still exists; nobody can be asked otherwise
     usable: Container[str] | None = None  # accounts that a task may fail over to; None: any
 
@@ -132,7 +133,12 @@ def _charged_otherwise(task: Task, after: Task) -> tuple[Note, ...]:
         return ()
     if task.cost_unit == after.cost_unit and money.equal(expected, after.cost_charged):
         return ()
-    detail = {"charged": after.cost_charged, "unit": after.cost_unit, "expected": expected, "expected_unit": task.cost_unit}
+    detail = {
+        "charged": after.cost_charged,
+        "unit": after.cost_unit,
+        "expected": expected,
+        "expected_unit": task.cost_unit,
+    }
     return (Note(kind="charged", detail=detail),)
 
 

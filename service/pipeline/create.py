@@ -168,7 +168,9 @@ def _choose(wish: TaskRequest, desk: CreateDesk, faults: list[Fault]) -> Choice 
 def _exhausted(choice: Choice, before: Sequence[Choice]) -> bool:
     """Whether every account of the choice was asked for exactly this already."""
     names = choice.names
-    rivals = [one for one in before if one.names & names and (one.model, one.prepared) == (choice.model, choice.prepared)]
+    rivals = [
+        one for one in before if one.names & names and (one.model, one.prepared) == (choice.model, choice.prepared)
+    ]
     return bool(names) and len(rivals) >= len(names)
 
 

@@ -297,7 +297,11 @@ def _note_submission(seen: Observation, task: Task, step: Step, ledger: Ledger) 
     if seen.submission_id is None or seen.source is not Source.SUBMIT:
         return
     if seen.claim is Claim.INTENT:
-        if step.task.status is TaskStatus.SUBMITTING and step.task is not task and seen.submission_deadline_at is not None:
+        if (
+            step.task.status is TaskStatus.SUBMITTING
+            and step.task is not task
+            and seen.submission_deadline_at is not None
+        ):
             ledger.submissions.append(
                 Submission(
                     id=seen.submission_id,

@@ -15,7 +15,14 @@ from service.pipeline.keys import SCOPES
 from storage.records import Charge, DeliveryStatus, FailureCode, TaskStatus
 
 DOCS = Path(__file__).parents[3] / "docs"
-OPEN = {"GET /o/{token}", "POST /callbacks/{provider}/{token}", "GET /livez", "GET /readyz", "GET /", "GET /docs/problems"}
+OPEN = {
+    "GET /o/{token}",
+    "POST /callbacks/{provider}/{token}",
+    "GET /livez",
+    "GET /readyz",
+    "GET /",
+    "GET /docs/problems",
+}
 ROW = re.compile(r"^\| \[`([A-Z]+ \S+)`\]\(#[a-z-]+\) \| ([a-z, ]+) \|", re.MULTILINE)
 
 

@@ -122,7 +122,11 @@ BAD_BODIES: list[tuple[str, dict[str, object], dict[str, str]]] = [
             "/fallbacks/3": "asks the same account for the same again",
         },
     ),
-    ("six fallbacks", order(fallbacks=[{"provider": "ulazai", "model": "kling-3.0"}] * 6), {"/fallbacks": "more than 5"}),
+    (
+        "six fallbacks",
+        order(fallbacks=[{"provider": "ulazai", "model": "kling-3.0"}] * 6),
+        {"/fallbacks": "more than 5"},
+    ),
     ("long prompt", ulazai(input={"prompt": "x" * 2501}), {"/input/prompt": "at most 2500 characters here, not 2501"}),
     (
         "ratio beside a frame",
@@ -213,13 +217,22 @@ async def test_a_dry_run_is_judged_like_the_real_thing(client: httpx.AsyncClient
 async def test_fallbacks_are_stored_ready_to_send_and_stand_on_the_timeline(
     client: httpx.AsyncClient, house: House
 ) -> None:
-    made = await create(client, fallbacks=[{"provider": "ulazai", "model": "kling-3.0", "provider_options": {"multiShots": True}}])
+    made = await create(
+        client, fallbacks=[{"provider": "ulazai", "model": "kling-3.0", "provider_options": {"multiShots": True}}]
+    )
     stored = (await house.context.database.read(lambda tx: tasks.read(tx, [str(made["id"])])))[str(made["id"])]
     [waiting] = fallback.load(stored.fallbacks)
-    assert (waiting.account, waiting.cost_unit, waiting.cost_estimated, waiting.unit_price) == ("ulazai", "credit", "100", "0.01 USD")
+    assert (waiting.account, waiting.cost_unit, waiting.cost_estimated, waiting.unit_price) == (
+        "ulazai",
+        "credit",
+        "100",
+        "0.01 USD",
+    )
     assert '"mode":"std"' in waiting.input and waiting.provider_options == '{"multiShots":true}'
     story = (await client.get(f"/v1/tasks/{made['id']}/timeline")).json()
-    assert story["data"][0]["detail"]["fallbacks"] == [{"provider": "ulazai", "account": "ulazai", "model": "kling-3.0"}]
+    assert story["data"][0]["detail"]["fallbacks"] == [
+        {"provider": "ulazai", "account": "ulazai", "model": "kling-3.0"}
+    ]
 
 
 async def test_a_task_that_was_handed_on_tells_each_entry_of_whoever_had_it(
@@ -236,7 +249,12 @@ async def test_a_task_that_was_handed_on_tells_each_entry_of_whoever_had_it(
     )  # fmt: skip
     await house.submitting(str(made["id"]))
     seen = (await client.get(f"/v1/tasks/{made['id']}")).json()
-    assert (seen["status"], seen["account"], seen["provider"], seen["model"]) == ("submitting", "ulazai", "ulazai", "kling-3.0")
+    assert (seen["status"], seen["account"], seen["provider"], seen["model"]) == (
+        "submitting",
+        "ulazai",
+        "ulazai",
+        "kling-3.0",
+    )
     assert (seen["cost"]["unit"], seen["cost"]["estimated"], seen["reference"]) == ("credit", "100", "r")
     assert [one["account"] for one in seen["evidence"]] == ["cloudsway", "ulazai"]
     told = [one["message"] for one in (await client.get(f"/v1/tasks/{made['id']}/timeline")).json()["data"]]

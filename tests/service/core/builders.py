@@ -96,7 +96,12 @@ ALL = (QUEUED, SUBMITTING, UNCONFIRMED, PROCESSING, RUNNING, *SOFT_ENDS, *HARD_E
 
 
 def rules(now: int = START + MINUTE, **other: Any) -> Rules:
-    return Rules(**({"now": now, "jitter": 0.0, "pushes": True, "look_up": True, "resend": True, "expected_seconds": 60.0} | other))
+    return Rules(
+        **(
+            {"now": now, "jitter": 0.0, "pushes": True, "look_up": True, "resend": True, "expected_seconds": 60.0}
+            | other
+        )
+    )
 
 
 def see(

@@ -210,7 +210,9 @@ def test_any_json_is_parsed_or_invalid(value: object) -> None:
 
 
 def test_fallbacks_are_read_in_order() -> None:
-    given = body() | {"fallbacks": [{"account": "a", "model": "m"}, {"provider": "p", "model": "n", "provider_options": {"x": 1}}]}
+    given = body() | {
+        "fallbacks": [{"account": "a", "model": "m"}, {"provider": "p", "model": "n", "provider_options": {"x": 1}}]
+    }
     one, two = parse(given).fallbacks
     assert (one.account, one.provider, one.model, one.provider_options) == ("a", None, "m", {})
     assert (two.account, two.provider, two.model, two.provider_options) == (None, "p", "n", {"x": 1})
