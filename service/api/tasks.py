@@ -18,7 +18,6 @@ from service.api.call import Call, absent, listing, reply
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query, cursor
-from service.core import request as requests
 from service.core.events import task_view
 from service.core.following import Facts, Next, next_step
 from service.core.observation import Claim, Observation, Reading, Source
@@ -54,9 +53,11 @@ async def create(call: Call) -> Response:
     preferred = preferred_wait(call.request, context.limits.wait_seconds)
     body = await read_json(call.request, context.limits)
     if dry:
-        bids = await preview(requests.parse(body), call.project_id, context.creating(), context.client)
+        bids = await preview(
+            creating.read(body, context.creating()), call.project_id, context.creating(), context.client
+        )
         return reply({"object": "dry_run", **_bid(bids[0]), "fallbacks": [_bid(bid) for bid in bids[1:]]})
-    task = await creating.create(requests.parse(body), call.project_id, context.creating())
+    task = await creating.create(creating.read(body, context.creating()), call.project_id, context.creating())
     seen = Seen(task=task)
     if preferred:
         seen = await _follow(call, task.id, preferred, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -46,11 +47,15 @@ class Fault:
 
 
 class Invalid(ValueError):
-    """The request breaks at least one rule; `faults` names them all."""
+    """The request breaks at least one rule; `faults` names them all.
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    `rest`: the request without its faulty places, where that still makes one: a contract may have faults to add.
+    """
+
+    def __init__(self, faults: Sequence[Fault], rest: TaskRequest | None = None) -> None:
         super().__init__("; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults))
         self.faults = tuple(faults)
+        self.rest = rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +212,28 @@ def parse(body: object, *, event_types: Collection[str] = EVENT_TYPES) -> TaskRe
         for place, detail in _cross(body, event_types):
             faults.setdefault(place, detail)
     if faults or typed is None:
-        raise Invalid([Fault(pointer=place, detail=detail) for place, detail in faults.items()][:MAX_FAULTS])
+        told = [Fault(pointer=place, detail=detail) for place, detail in faults.items()][:MAX_FAULTS]
+        raise Invalid(told, _rest(body, list(faults)[:MAX_FAULTS]))
     return _request(typed)
+
+
+def _rest(body: object, places: Sequence[str]) -> TaskRequest | None:
+    """The request that is left when every faulty member is taken out, or None when that is no request."""
+    left = copy.deepcopy(body)
+    for place in places:
+        _take_out(left, [part.replace("~1", "/").replace("~0", "~") for part in place.split("/")[1:]])
+    try:
+        return _request(_BODY.validate_python(left))
+    except ValidationError:
+        return None
+
+
+def _take_out(holder: object, parts: Sequence[str]) -> None:
+    """Remove the member a place leads to; of a place within a list, the whole list."""
+    while len(parts) > 1 and isinstance(holder, dict) and isinstance(holder.get(parts[0]), dict):
+        holder, parts = holder[parts[0]], parts[1:]
+    if parts and isinstance(holder, dict):
+        holder.pop(parts[0], None)
 
 
 def pointer(*parts: str | int) -> str:

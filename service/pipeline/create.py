@@ -10,7 +10,7 @@ import orjson
 
 from service.core import fallback, money
 from service.core.fallback import Candidate
-from service.core.request import Fault, Invalid, TaskRequest, shown
+from service.core.request import Fault, Invalid, TaskRequest, parse, shown
 from service.net.guard import Blocked, Policy, Target
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.record import LaneKey
@@ -73,6 +73,21 @@ class Accepted:
     request: TaskRequest
     choices: Sequence[Choice]
     webhook: Target | None
+
+
+def read(body: object, desk: CreateDesk) -> TaskRequest:
+    """A request from a decoded body. Raises `Invalid` with every fault: what has no shape, and what the contract adds."""
+    try:
+        return parse(body)
+    except Invalid as shapeless:
+        if shapeless.rest is not None:
+            try:
+                judge(shapeless.rest, desk)
+            except Invalid as unfit:
+                told = {fault.pointer for fault in shapeless.faults}
+                added = [fault for fault in unfit.faults if fault.pointer not in told]
+                raise Invalid([*shapeless.faults, *added]) from None
+        raise
 
 
 async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Task:

@@ -12,14 +12,14 @@ from service.core import fallback, ids
 from service.core.request import Alternative, Invalid, TaskRequest
 from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
-from service.pipeline.create import CreateDesk, ReferenceTaken, create, judge
+from service.pipeline.create import CreateDesk, ReferenceTaken, create, judge, read
 from service.pipeline.record import LaneKey
 from service.providers.registry import PROVIDERS
 from storage import callbacks, lanes, tasks
 from storage.database import Database, Unit, open_database
 from storage.errors import Duplicate, Unavailable
 from storage.records import LaneKind
-from tests.service.api.house import account
+from tests.service.api.house import account, order
 from tests.storage.builders import PROJECT, plant
 from tests.storage.conftest import Clock
 
@@ -172,3 +172,31 @@ async def test_every_candidate_is_held_against_its_own_contract(desk: CreateDesk
 
 async def test_a_task_without_fallbacks_has_none(desk: CreateDesk) -> None:
     assert (await create(request(), PROJECT, desk)).fallbacks == "[]"
+
+
+def test_what_has_no_shape_and_what_the_contract_adds_are_told_together(desk: CreateDesk) -> None:
+    body = order(input={"prompt": "x", "duration": 16, "aspect_ratio": "5:4", "sound": False, "seed": 1}, tags=["a"])
+    with pytest.raises(Invalid) as told:
+        read(body, desk)
+    assert {fault.pointer for fault in told.value.faults} == {
+        "/tags",
+        "/input/seed",
+        "/input/duration",
+        "/input/aspect_ratio",
+        "/input/sound",
+    }
+
+
+@pytest.mark.parametrize("input", [{"prompt": 7, "duration": 16}, {"prompt": "x\u0000", "duration": 16}])
+def test_one_place_has_one_fault(desk: CreateDesk, input: dict[str, object]) -> None:
+    with pytest.raises(Invalid) as told:
+        read(order(input=input), desk)
+    assert [fault.pointer for fault in told.value.faults] == ["/input/prompt", "/input/duration"]
+
+
+@pytest.mark.parametrize(
+    "body", [7, [], {"input": 7}, {"model": 7}, {"provider": "cloudsway", "input": {"shots": [{"prompt": 1}]}}]
+)
+def test_what_is_no_request_without_its_faults_is_refused_for_those_alone(desk: CreateDesk, body: object) -> None:
+    with pytest.raises(Invalid):
+        read(body, desk)
