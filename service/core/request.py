@@ -297,6 +297,8 @@ def _unknown(loc: tuple[str | int, ...]) -> str:
     known: Any = Fallback if loc[0] == "fallbacks" else Body
     if loc[0] == "input":
         known = Input if loc[:-1] == ("input",) else Shot if "shots" in loc else Camera
+    if known is Body and word in Input.__annotations__:
+        return f'"{word}" goes inside "input".'
     close = difflib.get_close_matches(word[:40].lower(), list(known.__annotations__), n=1, cutoff=0.6)
     if close:
         return f'There is no "{shown(word)}". Did you mean {close[0]}?'
@@ -317,7 +319,7 @@ def _cross(body: Mapping[object, object], event_types: Collection[str]) -> Itera
         yield "/webhook_events", "There is no webhook_url to send them to. Add one, or leave webhook_events out."
     for index, word in enumerate(events[:32] if isinstance(events, list) else ()):
         if isinstance(word, str) and word not in event_types:
-            close = difflib.get_close_matches(word[:40], list(event_types), n=1)
+            close = difflib.get_close_matches(word[:40], list(event_types), n=1, cutoff=0.8)
             hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(event_types)}."
             yield pointer("webhook_events", index), f'There is no event type "{shown(word)}". {hint}'
 

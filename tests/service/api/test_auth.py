@@ -10,7 +10,10 @@ from service.api.auth import bearer
 from tests.service.api.house import House, order
 
 Calling = Callable[[str], httpx.AsyncClient]
-SENTENCE = 'Send "Authorization: Bearer <key>". Make one: taskrelay keys create --name me --scope tasks'
+SENTENCE = (
+    'No key that is known here came with this. Send "Authorization: Bearer <key>". '
+    "Make one: taskrelay keys create --name me --scope tasks"
+)
 
 BAD: list[list[tuple[str, bytes]]] = [
     [],

@@ -230,3 +230,11 @@ def test_each_fault_of_a_fallback_stands_at_its_place() -> None:
     assert "Did you mean model?" in told["/fallbacks/2/modle"]
     with pytest.raises(Invalid, match="/fallbacks: This holds more than 5 entries"):
         parse(body() | {"fallbacks": [{"provider": "p", "model": "m"}] * 6})
+
+
+def test_a_word_of_the_input_at_the_top_is_told_where_it_goes() -> None:
+    with pytest.raises(Invalid) as told:
+        parse(body() | {"prompt": "x"})
+    assert [(fault.pointer, fault.detail) for fault in told.value.faults] == [
+        ("/prompt", '"prompt" goes inside "input".')
+    ]
