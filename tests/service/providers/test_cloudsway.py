@@ -15,7 +15,7 @@ from service.core.request import Invalid
 from service.providers.base import Ask, BadReply, Reply
 from service.providers.cloudsway import Cloudsway
 from service.providers.registry import PROVIDERS
-from storage.records import FailureCode
+from storage.records import FailureCode, evolve
 from tests.service.providers.builders import (
     CALLBACK_URL,
     CLUES,
@@ -457,3 +457,26 @@ def test_alone_the_contract_still_refuses_without_naming_others() -> None:
 
 def test_a_body_is_json_that_can_be_sent() -> None:
     assert json.loads(json.dumps(sent({"prompt": "A."}, CALLBACK_URL).body))
+
+
+MADE_AT = 1_790_000_000_000  # milliseconds, as Kling tells them
+
+
+@pytest.mark.parametrize(
+    ("jobs", "found"),
+    [
+        ([{"id": JOB, "status": "submitted", "create_time": MADE_AT}], True),
+        ([{"id": JOB, "status": "submitted", "create_time": MADE_AT - 200_000, "external_id": ""}], True),
+        ([{"id": JOB, "status": "submitted", "create_time": MADE_AT - 400_000}], False),  # older than the task
+        ([{"id": JOB, "status": "submitted"}], False),  # nothing says when it was made
+        ([{"id": JOB, "create_time": MADE_AT}, {"id": "911000000000000018", "create_time": MADE_AT}], False),
+        ([{"id": JOB, "create_time": MADE_AT, "external_id": "another"}], False),
+    ],
+)
+def test_a_job_that_states_no_external_id_is_ours_only_when_it_cannot_be_anothers(
+    jobs: list[dict[str, object]], found: bool
+) -> None:
+    ours = evolve(task("cloudsway"), created_at=MADE_AT * 1000)
+    seen = walk(CLOUDSWAY.look_up(account("cloudsway"), ours, CLUES), listing(*jobs))[1]
+    assert (seen.provider_task_id == JOB) is found
+    assert found or seen.claim is Claim.UNKNOWN
