@@ -15,7 +15,7 @@ from service.core.observation import Claim, Reading
 from service.core.request import TaskRequest
 from service.core.times import SECOND
 from service.providers import acedata_models, meaning, reading
-from service.providers.acedata_models import MODELS
+from service.providers.acedata_table import MODELS
 from service.providers.base import (
     Account,
     Ask,

@@ -1,92 +1,26 @@
-"""What AceData's Kling models take: one table, checked before anything is bought, and how it is written.
-
-From AceData's own Kling guide and specification. Its first page still lists models and durations that are gone, and its
-sample request sends placeholders; none of that is here. `element_list` is closed on purpose there: its ids are not kept
-apart by customer.
-"""
+"""A request to AceData's Kling models: checked against their table before anything is bought, and how it is written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from service.core.request import shown
 from service.providers import reading
-from service.providers.base import Model
+from service.providers.acedata_table import (
+    ACTIONS,
+    AXES,
+    BESIDE_REFERENCES,
+    CAMERAS,
+    IMAGES_LIMIT,
+    IMAGES_LIMIT_WITH_VIDEO,
+    LEVELS,
+    LONG,
+    TABLE,
+    TUNING,
+    VIDEO_FIELDS,
+    Abilities,
+)
 from service.providers.checks import ASPECT_RATIOS, SECONDS_DEFAULT, Check, is_link
-
-LEVELS = {"standard": "std", "pro": "pro", "4k": "4k"}
-BOTH = frozenset({"std", "pro"})
-ALL = BOTH | {"4k"}
-NONE: frozenset[str] = frozenset()
-FIVE_OR_TEN = (5, 10)
-LONG = tuple(range(3, 16))
-
-PROMPT_LIMIT = 2500  # AceData states none; this is Kling's
-NEGATIVE_LIMIT = 200
-SHOTS_LIMIT, SHOT_PROMPT_LIMIT = 6, 512
-IMAGES_LIMIT, IMAGES_LIMIT_WITH_VIDEO = 7, 4
-CAMERAS = ("simple", "down_back", "forward_up", "left_turn_forward", "right_turn_forward")
-AXES = ("horizontal", "vertical", "pan", "tilt", "roll", "zoom")
-VIDEO_FIELDS = {"refer_type": ("base", "feature"), "keep_original_sound": ("yes", "no")}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Abilities:
-    """One row: in which modes a model does what, and within how many seconds."""
-
-    seconds: tuple[int, ...] = FIVE_OR_TEN
-    modes: frozenset[str] = BOTH
-    sound: frozenset[str] = NONE  # modes that make sound when asked
-    always_sound: bool = False
-    end_image: frozenset[str] = NONE
-    end_image_seconds: tuple[int, ...] = LONG
-    camera: frozenset[str] = NONE
-    camera_seconds: tuple[int, ...] = LONG
-    tuning: bool = True  # negative_prompt and cfg_scale
-    tuning_when_extending: bool = True
-    extends: bool = False
-    references: bool = False  # images and a video that the prompt cites
-    shots: bool = False
-
-
-TABLE: Mapping[str, Abilities] = {
-    "kling-v3": Abilities(seconds=LONG, modes=ALL, sound=ALL, end_image=ALL, camera=BOTH, shots=True),
-    "kling-v3-omni": Abilities(seconds=LONG, modes=ALL, sound=ALL, end_image=ALL, references=True, shots=True),
-    "kling-v3-turbo": Abilities(seconds=LONG, always_sound=True, tuning=False),
-    "kling-v2-6": Abilities(sound=frozenset({"pro"}), end_image=frozenset({"pro"})),
-    "kling-v2-5-turbo": Abilities(end_image=frozenset({"pro"}), extends=True),
-    "kling-v2-1-master": Abilities(modes=frozenset({"std"})),
-    "kling-v2-master": Abilities(modes=frozenset({"std"})),
-    "kling-v1-6": Abilities(end_image=frozenset({"pro"}), extends=True),
-    "kling-v1": Abilities(
-        end_image=BOTH, end_image_seconds=(5,), camera=BOTH, camera_seconds=(5,), extends=True, tuning_when_extending=False
-    ),
-    "kling-o1": Abilities(seconds=(5,), end_image=BOTH, tuning=False, references=True),
-}  # fmt: skip
-
-WORDS = frozenset({"prompt", "duration", "aspect_ratio", "quality", "mode", "sound", "image", "action"})
-
-
-def _model(name: str, row: Abilities) -> Model:
-    words = {
-        "negative_prompt": row.tuning,
-        "cfg_scale": row.tuning,
-        "end_image": bool(row.end_image),
-        "camera": bool(row.camera),
-        "video_id": row.extends,
-        "images": row.references,
-        "shots": row.shots,
-    }
-    options = {"video_list": row.references, "shot_type": row.shots}
-    return Model(
-        name=name,
-        inputs=WORDS | {word for word, able in words.items() if able},
-        options=frozenset(option for option, able in options.items() if able),
-    )
-
-
-MODELS: Mapping[str, Model] = {name: _model(name, row) for name, row in TABLE.items()}
 
 
 def effective(check: Check) -> dict[str, object]:
@@ -96,8 +30,8 @@ def effective(check: Check) -> dict[str, object]:
     quality, mode = check.level(levels, "mode")
     video = _video(check)
     action = _action(check, row, video)
-    shots = check.shots(SHOTS_LIMIT, SHOT_PROMPT_LIMIT)
-    prompt = _prompt(check, action, shots)
+    shots = check.shots()
+    prompt = _prompt(check, shots)
     duration = _duration(check, row, shots)
     ratio = "16:9" if action == "text2video" and video is None and "image" not in check.given else None
     values = {
@@ -110,14 +44,13 @@ def effective(check: Check) -> dict[str, object]:
         "sound": _sound(check, row, mode, video),
         "image": check.url("image"),
         "end_image": _end_image(check, row, mode, duration),
-        "images": check.urls("images", IMAGES_LIMIT) or None,
+        "images": check.urls("images") or None,
         "video_id": check.given.get("video_id"),
         "shots": shots or None,
         "camera": _camera(check, row, mode, duration),
-        "negative_prompt": _negative(check),
-        "cfg_scale": _scale(check),
+        "negative_prompt": check.text("negative_prompt"),
+        "cfg_scale": check.number("cfg_scale"),
     }
-    _tuning(check, row, action)
     _references(check, prompt, mode, video)
     return {name: value for name, value in values.items() if value is not None}
 
@@ -133,38 +66,26 @@ def _action(check: Check, row: Abilities, video: Mapping[str, object] | None) ->
     if said == "extend" and not row.extends:
         able = ", ".join(name for name, other in TABLE.items() if other.extends)
         check.refuse("action", f"extends no video. These do: {able}.")
-    elif said not in ("text2video", "image2video", "extend"):
+    elif said not in ACTIONS:
         check.refuse("action", f'has no action "{shown(str(said))}". It has text2video, image2video and extend.')
     elif said != action:
         needs = {"extend": "a video_id", "image2video": "an image"}.get(str(said), "neither image nor video_id")
         check.refuse("action", f"needs {needs} for {said}. Leave action out, and the input decides.")
-    if extending:
-        for word in ("image", "end_image", "camera"):
-            if word in given:
-                check.refuse(word, f"takes no {word} when it extends a video. Leave it out.")
     return action
 
 
-def _prompt(check: Check, action: str, shots: list[dict[str, object]]) -> str | None:
+def _prompt(check: Check, shots: list[dict[str, object]]) -> str | None:
     chosen = check.options.get("shot_type")
-    if chosen is not None and chosen not in ("customize", "intelligence"):
-        check.refuse_option("shot_type", "takes customize (your shots) or intelligence (Kling's own) for shot_type.")
-    elif chosen is not None and (chosen == "customize") != bool(shots):
+    if chosen in ("customize", "intelligence") and (chosen == "customize") != bool(shots):
         needs = "needs shots for customize" if chosen == "customize" else "chooses the shots itself: leave shots out"
         check.refuse_option("shot_type", f"{needs}, or leave shot_type out.")
-    if shots and "prompt" in check.given:
-        check.refuse(
-            "prompt", "is told by its shots alone and would ignore this. Put it into the shots, or leave it out."
-        )
-        return None
-    return check.prompt(PROMPT_LIMIT, required=not shots and action != "extend")
+    return None if shots and "prompt" in check.given else check.prompt()
 
 
 def _duration(check: Check, row: Abilities, shots: list[dict[str, object]]) -> int:
     told = sum(shot["duration"] for shot in shots if isinstance(shot["duration"], int))
     default = told if told in row.seconds else SECONDS_DEFAULT
-    ranged = row.seconds == LONG
-    duration = check.seconds(LONG[0], LONG[-1], default) if ranged else check.seconds_of(row.seconds, default)
+    duration = check.seconds(default=default) if row.seconds == LONG else check.seconds_of(default=default)
     if shots and told != duration:
         check.refuse("shots", f"needs shots that add up to the duration: they take {told} s of {duration} s.")
     return duration
@@ -213,31 +134,7 @@ def _camera(check: Check, row: Abilities, mode: str, duration: int) -> object:
         check.refuse("camera", f"moves the camera in mode {' and '.join(sorted(row.camera))} only.")
     if duration not in row.camera_seconds:
         check.refuse("camera", "moves the camera for 5 seconds only.")
-    if "image" in check.given:
-        check.refuse("camera", "takes no camera beside a start image. Leave one of them out.")
     return camera
-
-
-def _negative(check: Check) -> object:
-    value = check.given.get("negative_prompt")
-    if isinstance(value, str) and len(value) > NEGATIVE_LIMIT:
-        over = len(value) - NEGATIVE_LIMIT
-        check.refuse("negative_prompt", f"takes at most {NEGATIVE_LIMIT} characters here. Shorten it by {over}.")
-    return value
-
-
-def _scale(check: Check) -> object:
-    value = check.given.get("cfg_scale")
-    if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-        check.refuse("cfg_scale", "takes a cfg_scale from 0 to 1.")
-    return value
-
-
-def _tuning(check: Check, row: Abilities, action: str) -> None:
-    if action == "extend" and not row.tuning_when_extending:
-        for word in ("negative_prompt", "cfg_scale"):
-            if word in check.given:
-                check.refuse(word, f"takes no {word} when it extends a video. Leave it out.")
 
 
 def _video(check: Check) -> Mapping[str, object] | None:
@@ -275,9 +172,9 @@ def _references(check: Check, prompt: str | None, mode: str, video: Mapping[str,
         check.refuse(
             "mode" if "mode" in check.given else "quality", "makes no 4k out of references. Choose std or pro."
         )
-    for word in ("negative_prompt", "cfg_scale"):
+    for word in TUNING if video is not None and not images else ():
         if word in check.given and word in check.model.inputs:
-            check.refuse(word, f"takes no {word} beside references. Leave it out.")
+            check.refuse(word, BESIDE_REFERENCES.format(word=word))
     # What the prompt does not cite is silently ignored, and paid for.
     cited = [f"<<<image_{number}>>>" for number in range(1, len(images) + 1)] + ["<<<video_1>>>"] * (video is not None)
     missing = [citation for citation in cited if prompt is not None and citation not in prompt]

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from urllib.parse import quote
 
-from service.core import money
 from service.core.observation import Claim, Reading
 from service.core.request import TaskRequest
-from service.providers import meaning, reading
+from service.providers import limits, meaning, reading
 from service.providers.base import (
     Account,
     Ask,
@@ -30,6 +29,7 @@ from service.providers.base import (
     parse_reply,
 )
 from service.providers.checks import ASPECT_RATIOS, SECONDS_DEFAULT, Check
+from service.providers.limits import Price
 from service.providers.meaning import AMBIGUOUS, FORBIDDEN
 from storage.records import Output, Task
 
@@ -39,14 +39,28 @@ MODES = {"standard": "std", "pro": "pro"}
 # Not stated here. A service with the same field names, probably the one behind it, allows this much.
 SHOTS_LIMIT, SHOT_PROMPT_LIMIT, ELEMENTS_LIMIT = 5, 500, 3
 
-CREDITS_A_SECOND = {
-    ("std", False): Decimal(40),
-    ("std", True): Decimal(60),
-    ("pro", False): Decimal(54),
-    ("pro", True): Decimal(80),
-}
+PRICES = (
+    Price(unit="credit", amount=Decimal(40), when={"mode": "std", "sound": False}),
+    Price(unit="credit", amount=Decimal(60), when={"mode": "std", "sound": True}),
+    Price(unit="credit", amount=Decimal(54), when={"mode": "pro", "sound": False}),
+    Price(unit="credit", amount=Decimal(80), when={"mode": "pro", "sound": True}),
+)
 
-WORDS = frozenset({"prompt", "duration", "aspect_ratio", "quality", "mode", "sound", "image", "shots"})
+LIMITS = {
+    "prompt": limits.text(PROMPT_LIMIT, required=True, unless=("shots",)),
+    "duration": limits.seconds(3, 15),
+    "aspect_ratio": limits.choice(ASPECT_RATIOS, "16:9"),
+    "quality": limits.choice(MODES, "standard"),
+    "mode": limits.choice(MODES.values(), "std"),
+    "sound": limits.flag(False),
+    "image": limits.link(),
+    "shots": limits.shots(SHOTS_LIMIT, SHOT_PROMPT_LIMIT),
+}
+RULES = (
+    "quality and mode say the same: standard is std, pro is pro.",
+    "The durations of the shots add up to duration.",
+    f"kling_elements holds 1 to {ELEMENTS_LIMIT} objects of texts and lists of texts.",
+)
 
 STATUSES = {
     **dict.fromkeys(("pending", "queued"), Claim.WAITING),
@@ -68,7 +82,14 @@ class ApiInOne:
 
     def __init__(self, everyone: Everyone = dict) -> None:
         self.models: Mapping[str, Model] = {
-            MODEL: Model(name=MODEL, inputs=WORDS, options=frozenset({"kling_elements"}))
+            MODEL: Model(
+                name=MODEL,
+                inputs=frozenset(LIMITS),
+                options=frozenset({"kling_elements"}),
+                limits=LIMITS,
+                rules=RULES,
+                prices=PRICES,
+            )
         }
         self._everyone = everyone
 
@@ -77,7 +98,7 @@ class ApiInOne:
         effective = _effective(check)
         _elements(check)
         check.settle()
-        estimate = Estimate(unit="credit", amount=_price(effective))
+        estimate = Estimate(unit="credit", amount=limits.cost(PRICES, effective))
         return Prepared(input=effective, provider_options=dict(request.provider_options), estimate=estimate)
 
     def submit(self, account: Account, task: Task, callback_url: str | None) -> Flow[Reading]:
@@ -137,13 +158,13 @@ class ApiInOne:
 def _effective(check: Check) -> dict[str, object]:
     """The input with every default spelled out."""
     quality, mode = check.level(MODES, "mode")
-    shots = check.shots(SHOTS_LIMIT, SHOT_PROMPT_LIMIT)
+    shots = check.shots()
     told = sum(shot["duration"] for shot in shots if isinstance(shot["duration"], int))
-    duration = check.seconds(3, 15, default=told if 3 <= told <= 15 else SECONDS_DEFAULT)
+    duration = check.seconds(default=told if 3 <= told <= 15 else SECONDS_DEFAULT)
     if shots and told != duration:
         check.refuse("shots", f"needs shots that add up to the duration: they take {told} s of {duration} s.")
     effective = {
-        "prompt": check.prompt(PROMPT_LIMIT, required=not shots),
+        "prompt": check.prompt(),
         "duration": duration,
         "aspect_ratio": check.choice("aspect_ratio", ASPECT_RATIOS, None if "image" in check.given else "16:9"),
         "quality": quality,
@@ -192,11 +213,6 @@ def _body(given: Fields, native: Fields) -> dict[str, object]:
         "kling_elements": native.get("kling_elements"),
     }
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _price(given: Fields) -> Decimal:
-    rate = CREDITS_A_SECOND[str(given["mode"]), bool(given.get("sound"))]
-    return money.times(rate, Decimal(str(given["duration"])))
 
 
 # What is answered

@@ -75,7 +75,7 @@ def _word(limit: Limit) -> dict[str, object]:
 def _shape(limit: Limit) -> dict[str, object]:
     match limit.kind:
         case Kind.TEXT:
-            return {"type": "string", "maxLength": limit.most, "pattern": NOT_BLANK}
+            return {"type": "string", "maxLength": limit.most, **({} if limit.blank else {"pattern": NOT_BLANK})}
         case Kind.WHOLE | Kind.NUMBER:
             bounds = {"minimum": limit.low, "maximum": limit.high}
             stated = {name: bound for name, bound in bounds.items() if bound is not None}

@@ -61,6 +61,20 @@ class Check:
         self._length("prompt", value, limit)
         return value
 
+    def text(self, name: str) -> str | None:
+        """A text beside the prompt. It may be blank."""
+        value, limit = self.given.get(name), self.model.limits.get(name, ANYTHING)
+        if isinstance(value, str) and limit.most is not None and value.strip():
+            self._length(name, value, limit.most)
+        return value if isinstance(value, str) else None
+
+    def number(self, name: str) -> int | float | None:
+        """A number within its bounds."""
+        value, limit = self.given.get(name), self.model.limits.get(name)
+        if value is not None and limit is not None and (wanted := unfit(value, limit)):
+            self.refuse(name, f"takes {wanted} for {name}.")
+        return value if isinstance(value, int | float) else None
+
     def seconds(self, low: int | None = None, high: int | None = None, default: int = SECONDS_DEFAULT) -> int:
         """The duration, from `low` to `high` whole seconds."""
         table = self.model.limits.get("duration", ANYTHING)
@@ -115,16 +129,18 @@ class Check:
 
     def urls(self, name: str, limit: int | None = None) -> list[str]:
         """Links that the provider will fetch."""
-        limit = limit if limit is not None else _known(self.model.limits[name].most)
-        values = self.given.get(name, [])
-        if not isinstance(values, list):
+        values = self.given.get(name)
+        if name not in self.model.inputs or not isinstance(values, list):
             return []
+        limit = limit if limit is not None else _known(self.model.limits[name].most)
         if len(values) > limit:
             self.refuse(name, f"takes at most {limit} {name}, not {len(values)}.")
         return [link for index, value in enumerate(values) if (link := self._link((name, index), value))]
 
     def shots(self, limit: int | None = None, each: int | None = None) -> list[dict[str, object]]:
         """The parts of a video in several shots, each of at least a second."""
+        if "shots" not in self.model.inputs:
+            return []  # noted already, by name
         table = self.model.limits.get("shots", ANYTHING)
         limit = limit if limit is not None else _known(table.most)
         each = each if each is not None else _known(table.each)

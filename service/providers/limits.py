@@ -28,7 +28,7 @@ class Limit:
     """What one word may say. Made by the functions below.
 
     `most`: characters of a text, entries of a list. `each`: characters of each entry's prompt. `allowed`: the only values.
-    `unless`: a required word may be left out where one of these stands.
+    `unless`: a required word may be left out where one of these stands. `blank`: a text may be.
     """
 
     kind: Kind
@@ -40,6 +40,7 @@ class Limit:
     default: object = None
     required: bool = False
     unless: tuple[str, ...] = ()
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +62,8 @@ class Price:
     when: Mapping[str, object] = field(default_factory=dict)
 
 
-def text(most: int, *, required: bool = False, unless: Iterable[str] = ()) -> Limit:
-    return Limit(kind=Kind.TEXT, most=most, required=required, unless=tuple(unless))
+def text(most: int, *, required: bool = False, unless: Iterable[str] = (), blank: bool = False) -> Limit:
+    return Limit(kind=Kind.TEXT, most=most, required=required, unless=tuple(unless), blank=blank)
 
 
 def seconds(low: int, high: int, default: int = 5) -> Limit:

@@ -13,9 +13,15 @@ from service.providers.base import Model
 from service.providers.limits import Kind, Limit, number
 from service.providers.registry import PROVIDERS
 
-TABLED = [(name, model) for name, contract in PROVIDERS.items() for model in contract.models.values() if model.limits]
 EVERY = [(name, model) for name, contract in PROVIDERS.items() for model in contract.models.values()]
 URL = "https://assets.example.org/a.png"
+# What some words need beside them to be taken at all.
+BESIDE: Mapping[str, Mapping[str, object]] = {
+    "end_image": {"image": URL, "quality": "pro"},
+    "sound": {"quality": "pro"},
+    "image2video": {"image": URL},
+    "extend": {"video_id": "1"},
+}
 
 
 def named(pair: tuple[str, Model]) -> str:
@@ -33,11 +39,11 @@ def refused(provider: str, model: Model, input: Mapping[str, object], **more: An
 
 def edges(name: str, limit: Limit) -> Iterator[tuple[dict[str, object], bool]]:
     """Inputs at and just beyond each bound, and whether they fit."""
-    base: dict[str, object] = {"prompt": "p"}
+    base: dict[str, object] = {"prompt": "p", **BESIDE.get(name, {})}
     if limit.kind is Kind.TEXT and limit.most:
         yield {**base, name: "x" * limit.most}, True
         yield {**base, name: "x" * (limit.most + 1)}, False
-        yield {**base, name: " "}, False
+        yield {**base, name: " "}, limit.blank
     elif limit.kind is Kind.WHOLE and limit.allowed:
         for value in range(1, 20):
             yield {**base, name: value}, value in limit.allowed
@@ -45,8 +51,12 @@ def edges(name: str, limit: Limit) -> Iterator[tuple[dict[str, object], bool]]:
         assert isinstance(limit.low, int) and isinstance(limit.high, int)
         for value in (limit.low - 1, limit.low, limit.high, limit.high + 1):
             yield {**base, name: value}, limit.low <= value <= limit.high
+    elif limit.kind is Kind.NUMBER:
+        assert limit.low is not None and limit.high is not None
+        for number in (limit.low - 0.01, limit.low, limit.high, limit.high + 0.01):
+            yield {**base, name: number}, limit.low <= number <= limit.high
     elif limit.kind is Kind.CHOICE:
-        yield from (({**base, name: word}, True) for word in limit.allowed)
+        yield from (({**base, **BESIDE.get(str(word), {}), name: word}, True) for word in limit.allowed)
         yield {**base, name: "no-such-word"}, False
     elif limit.kind is Kind.FLAG:
         yield from (({**base, name: flag}, not limit.allowed or flag in limit.allowed) for flag in (True, False))
@@ -62,7 +72,7 @@ def edges(name: str, limit: Limit) -> Iterator[tuple[dict[str, object], bool]]:
         yield {**base, name: [{"prompt": "x" * (limit.each + 1), "duration": 5}]}, False
 
 
-@pytest.mark.parametrize("pair", TABLED, ids=named)
+@pytest.mark.parametrize("pair", EVERY, ids=named)
 def test_each_published_bound_is_the_one_that_is_judged(pair: tuple[str, Model]) -> None:
     provider, model = pair
     for name, limit in model.limits.items():
@@ -71,7 +81,7 @@ def test_each_published_bound_is_the_one_that_is_judged(pair: tuple[str, Model])
             assert (name not in at) is fits, (name, given)
 
 
-@pytest.mark.parametrize("pair", TABLED, ids=named)
+@pytest.mark.parametrize("pair", EVERY, ids=named)
 def test_a_published_default_is_the_one_that_is_used(pair: tuple[str, Model]) -> None:
     provider, model = pair
     used = PROVIDERS[provider].prepare(TaskRequest(provider=provider, model=model.name, input={"prompt": "p"})).input
@@ -80,10 +90,18 @@ def test_a_published_default_is_the_one_that_is_used(pair: tuple[str, Model]) ->
     assert stated == {name: value for name, value in used.items() if name in stated}
 
 
-@pytest.mark.parametrize("pair", TABLED, ids=named)
+@pytest.mark.parametrize("pair", EVERY, ids=named)
 def test_what_is_published_as_apart_or_required_is_refused(pair: tuple[str, Model]) -> None:
     provider, model = pair
-    values: dict[str, object] = {"image": URL, "end_image": URL, "images": [URL], "aspect_ratio": "16:9", "prompt": "p"}
+    values: dict[str, object] = {
+        **dict.fromkeys(("image", "end_image"), URL),
+        **dict.fromkeys(("prompt", "negative_prompt", "video_id"), "p"),
+        "images": [URL],
+        "aspect_ratio": "16:9",
+        "shots": [{"prompt": "p", "duration": 5}],
+        "camera": {"type": "simple"},
+        "cfg_scale": 0.5,
+    }
     for apart in model.apart:
         for other in apart.others:
             given = {"prompt": "p", apart.word: values[apart.word], other: values[other]}
@@ -92,8 +110,7 @@ def test_what_is_published_as_apart_or_required_is_refused(pair: tuple[str, Mode
         if limit.required:
             assert f"/input/{name}" in refused(provider, model, {})
             for word in limit.unless:
-                instead = values.get(word, [{"prompt": "p", "duration": 5}])
-                assert refused(provider, model, {word: instead}) == set()
+                assert refused(provider, model, {word: values[word]}) == set()
 
 
 @pytest.mark.parametrize("pair", EVERY, ids=named)
@@ -121,6 +138,25 @@ def test_ulazais_prices_are_published_as_they_are_summed() -> None:
     lines = catalogue.price_list(PROVIDERS["ulazai"].models["kling-3.0"])
     assert {"unit": "credit", "amount": "20", "per": "second", "when": {"mode": "std", "sound": False}} in lines
     assert {"unit": "credit", "amount": "-10", "per": "task", "when": {"share_publicly": True}} in lines
+
+
+def test_api_in_ones_prices_are_published_and_acedatas_are_not_known() -> None:
+    lines = catalogue.price_list(PROVIDERS["apiinone"].models["kling-3"])
+    assert {"unit": "credit", "amount": "80", "per": "second", "when": {"mode": "pro", "sound": True}} in lines
+    assert not any(model.prices for model in PROVIDERS["acedata"].models.values())
+
+
+def test_acedatas_models_are_published_row_by_row() -> None:
+    schemas: dict[str, Any] = {
+        name: catalogue.input_schema(model)["properties"] for name, model in PROVIDERS["acedata"].models.items()
+    }
+    assert schemas["kling-v3"]["mode"]["enum"] == ["std", "pro", "4k"]
+    assert schemas["kling-o1"]["duration"]["enum"] == [5]
+    assert schemas["kling-v3-turbo"]["sound"] == {"type": "boolean", "enum": [True], "default": True}
+    assert schemas["kling-v1"]["action"]["enum"] == ["text2video", "image2video", "extend"]
+    rules = {name: " ".join(model.rules) for name, model in PROVIDERS["acedata"].models.items()}
+    assert "Sound is made in mode pro only." in rules["kling-v2-6"] and "Sound" not in rules["kling-v3"]
+    assert "for 5 seconds only" in rules["kling-v1"] and "<<<image_1>>>" in rules["kling-o1"]
 
 
 def test_a_number_has_its_bounds() -> None:
