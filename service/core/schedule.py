@@ -21,6 +21,7 @@ MAX_RETRY_AFTER: Final = DAY
 JITTER: Final = 0.1
 
 POLL_FLOOR: Final = 2 * SECOND
+UNASKED: Final = 10 * SECOND  # how long a job that is never pushed runs before the first question
 POLL_CEILING: Final = 300 * SECOND
 FIRST_POLL_CEILING: Final = 1800 * SECOND
 LAG_SECONDS: Final = (2, 5, 15, 30)
@@ -67,21 +68,29 @@ def retry_after_at(text: str | None, now: int) -> int | None:
 
 
 def first_poll_at(submitted_at: int, *, expected_seconds: float, pushes: bool, jitter: float) -> int:
-    """When a new job is first asked after: once its push is overdue, or without pushes when fast jobs are done."""
-    wait = 1.5 * expected_seconds + 5 if pushes else 0.6 * expected_seconds
-    return later(submitted_at, min(max(int(wait * SECOND), POLL_FLOOR), FIRST_POLL_CEILING), jitter)
+    """When a new job is first asked after: once its push is overdue; without pushes after ten seconds, as providers' own samples do."""
+    wait = int((1.5 * expected_seconds + 5) * SECOND) if pushes else min(usual(expected_seconds), UNASKED)
+    return later(submitted_at, min(max(wait, POLL_FLOOR), FIRST_POLL_CEILING), jitter)
 
 
 def next_poll_at(now: int, *, submitted_at: int, expected_seconds: float, pushes: bool, jitter: float) -> int:
     """When to ask again after a job that still runs: the longer it has run, the longer the pause, up to 5 minutes.
 
-    Without state: a quarter of the time so far where a push should come anyway, an eighth where only polling tells.
-    Never before the first poll would be due, so a question asked early (by a push, by hand) adds none.
+    Without state. Where only polling tells, pauses double until fast jobs are done (10, 20, 40 s …), then they are an
+    eighth of the time so far; a quarter where a push should come anyway. Never before the first poll would be due, so a
+    question asked early (by a push, by hand) adds none.
     """
     elapsed = max(now - submitted_at, 0)
-    pause = min(max(elapsed // (4 if pushes else 8), POLL_FLOOR), POLL_CEILING)
+    pause = elapsed // (4 if pushes else 8)
+    if not pushes and elapsed < usual(expected_seconds):
+        pause = min(elapsed, usual(expected_seconds) - elapsed)
     first = first_poll_at(submitted_at, expected_seconds=expected_seconds, pushes=pushes, jitter=jitter)
-    return max(later(now, pause, jitter), first)
+    return max(later(now, min(max(pause, POLL_FLOOR), POLL_CEILING), jitter), first)
+
+
+def usual(expected_seconds: float) -> int:
+    """How long fast jobs take, in microseconds."""
+    return int(0.6 * expected_seconds * SECOND)
 
 
 def lag_poll_at(count: int, now: int) -> int | None:

@@ -125,7 +125,16 @@ def test_any_text_is_a_bounded_wish_or_none(text: str, now: int) -> None:
 
 def test_a_job_that_is_pushed_is_first_asked_after_when_the_push_is_overdue() -> None:
     assert first_poll_at(NOW, expected_seconds=120, pushes=True, jitter=0) == NOW + 185 * SECOND
-    assert first_poll_at(NOW, expected_seconds=120, pushes=False, jitter=0) == NOW + 72 * SECOND
+    assert first_poll_at(NOW, expected_seconds=120, pushes=False, jitter=0) == NOW + 10 * SECOND
+    assert first_poll_at(NOW, expected_seconds=5, pushes=False, jitter=0) == NOW + 3 * SECOND
+
+
+def test_without_pushes_pauses_double_until_fast_jobs_are_done() -> None:
+    now, asked = NOW, []
+    for _ in range(7):
+        now = next_poll_at(now, submitted_at=NOW, expected_seconds=120, pushes=False, jitter=0)
+        asked.append((now - NOW) // SECOND)
+    assert asked == [10, 20, 40, 72, 81, 91, 102]
 
 
 @given(INSTANTS, EXPECTED, st.booleans(), JITTER)
