@@ -271,6 +271,7 @@ def _account(name: str, account: AccountSettings, settings: Settings) -> Account
         settle_seconds=settings.timing.settle_seconds,
         submit_deadline_seconds=settings.timing.submit_deadline_seconds,
         query_seconds=settings.timing.query_timeout_seconds,
+        units_per_second={rate.level: rate.amount for rate in account.units_per_second},
         unit_price=str(account.unit_price) if account.unit_price is not None else None,
         webhook_secret=account.webhook_secret.get_secret_value() if account.webhook_secret is not None else None,
         public_url=settings.public_url,

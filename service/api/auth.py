@@ -10,7 +10,10 @@ from storage import projects
 from storage.database import Database
 from storage.records import ApiKey
 
-HOW = 'No key that is known here came with this. Send "Authorization: Bearer <key>". Make one: taskrelay keys create --name me --scope tasks'
+HOW = (
+    'No key that is known here came with this. Send "Authorization: Bearer <key>". '
+    "Make one: taskrelay keys create --name me --scope tasks"
+)
 
 Scopes = frozenset[str]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 
+from service.core import money
 from service.net.client import Channel
 from service.pipeline.record import AccountRules
-from service.providers.base import Account, Provider
+from service.providers.base import Account, Estimate, Prepared, Provider
 
 
 class Callbacks(StrEnum):
@@ -32,9 +35,21 @@ class AccountDesk:
     settle_seconds: float
     submit_deadline_seconds: float
     query_seconds: float
+    units_per_second: Mapping[str, Decimal] = field(default_factory=dict)  # by quality level; "" for all
     unit_price: str | None = None
     webhook_secret: str | None = None
     public_url: str | None = None
+
+    def estimate(self, prepared: Prepared) -> Estimate:
+        """What a task is expected to cost here: by the configured rates, else by the contract's published list."""
+        if not self.units_per_second:
+            return prepared.estimate
+        level = str(prepared.input.get("resolution") or prepared.input.get("mode") or "")
+        rate = self.units_per_second.get(level, self.units_per_second.get(""))
+        seconds = prepared.input.get("duration")
+        known = rate is not None and isinstance(seconds, int)
+        amount = money.times(rate, Decimal(seconds)) if known else None  # type: ignore[arg-type]
+        return Estimate(unit=prepared.estimate.unit, amount=amount)
 
     def __repr__(self) -> str:
         return f"AccountDesk({self.account.name})"

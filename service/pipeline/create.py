@@ -313,7 +313,7 @@ def task_of(
 
 
 def candidate_of(choice: Choice, account: AccountDesk) -> Candidate:
-    estimate = choice.prepared.estimate
+    estimate = account.estimate(choice.prepared)
     return Candidate(
         account=account.account.name,
         provider=choice.provider.name,

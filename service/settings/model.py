@@ -22,6 +22,7 @@ PublicUrl = Annotated[str, BeforeValidator(values.public_url)]
 DatabaseUrl = Annotated[str, BeforeValidator(values.database_url)]
 SecretKey = Annotated[SecretBytes, BeforeValidator(values.secret_key)]
 Rate = Annotated[values.Rate, BeforeValidator(values.rate)]
+UnitRate = Annotated[values.UnitRate, BeforeValidator(values.unit_rate)]
 UnitPrice = Annotated[values.UnitPrice, BeforeValidator(values.unit_price)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
@@ -65,6 +66,11 @@ class AccountSettings(BaseModel):
     )
     rate: Rate | None = Field(
         default=None, examples=["5/s"], description="Requests it allows, e.g. 5/s or 24/h; by default the contract's."
+    )
+    units_per_second: tuple[UnitRate, ...] = Field(
+        default=(),
+        examples=["std=0.42,pro=0.84"],
+        description="What a second of video costs by quality level; by default the contract's published list.",
     )
     unit_price: UnitPrice | None = Field(
         default=None, examples=["0.01 USD"], description="Price of one of its units, e.g. 0.01 USD; for budgets."

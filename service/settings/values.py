@@ -49,6 +49,29 @@ class UnitPrice:
         return f"{self.amount} {self.currency}"
 
 
+@dataclass(frozen=True, slots=True)
+class UnitRate:
+    """Units a second of video costs at one quality level; level "" stands for all."""
+
+    level: str
+    amount: Decimal
+
+    def __str__(self) -> str:
+        return f"{self.level}={self.amount}" if self.level else str(self.amount)
+
+
+def unit_rate(given: object) -> UnitRate:
+    """Read "1080p=1.0", or "0.42" for every level."""
+    if isinstance(given, UnitRate):
+        return given
+    level, _, amount = str(given).rpartition("=")
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", amount.strip()) or not re.fullmatch(
+        r"[a-z0-9]{0,16}", level.strip()
+    ):
+        raise ValueError("must be units a second by level, such as std=0.42,pro=0.84, or one amount for all")
+    return UnitRate(level.strip(), Decimal(amount.strip()))
+
+
 def rate(given: object) -> Rate:
     if isinstance(given, Rate):
         return given

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings, SettingsError, load, shape
-from service.settings.values import Rate, UnitPrice
+from service.settings.values import Rate, UnitPrice, UnitRate
 
 KEYS = ["9f8c1e5b7a3d2460" * 2, "base64:" + base64.b64encode(bytes(range(40))).decode()]
 
@@ -25,6 +25,7 @@ EVERY = {
     "TASKRELAY_ACCOUNTS__MAIN__CALLBACKS": "off",
     "TASKRELAY_ACCOUNTS__MAIN__MAX_OPEN_TASKS": "7",
     "TASKRELAY_ACCOUNTS__MAIN__RATE": "24/h",
+    "TASKRELAY_ACCOUNTS__MAIN__UNITS_PER_SECOND": "std=0.42, pro=0.84",
     "TASKRELAY_ACCOUNTS__MAIN__UNIT_PRICE": "0.01 USD",
     "TASKRELAY_ACCOUNTS__MAIN__ENABLED": "false",
     "TASKRELAY_ACCOUNTS__MAIN__WEBHOOK_SECRET": "whsec_x",
@@ -75,6 +76,7 @@ def test_every_documented_variable_can_be_set() -> None:
     assert account.api_key
     assert account.webhook_secret
     assert (account.api_key.get_secret_value(), account.webhook_secret.get_secret_value()) == ("k-1", "whsec_x")
+    assert account.units_per_second == (UnitRate("std", Decimal("0.42")), UnitRate("pro", Decimal("0.84")))
     assert account.expected_seconds == 95
     assert settings.egress.allow == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     assert settings.egress.ports == frozenset({443, 3000})

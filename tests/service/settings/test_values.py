@@ -123,3 +123,15 @@ def test_anything_else_is_refused_without_repeating_it(reader: Callable[[object]
 )
 def test_both_engines_are_named_by_url(url: str) -> None:
     assert values.database_url(url) == url
+
+
+def test_units_a_second_are_read_by_level_or_for_all() -> None:
+    assert values.unit_rate("1080p=1.0") == values.UnitRate("1080p", Decimal("1.0"))
+    assert values.unit_rate("0.42") == values.UnitRate("", Decimal("0.42"))
+    assert [str(values.unit_rate(text)) for text in ("std=2", "2")] == ["std=2", "2"]
+
+
+@pytest.mark.parametrize("text", ["", "std=", "std=-1", "std=1e3", "STD=1", "std=NaN", "a b=1"])
+def test_units_a_second_that_are_no_amount_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="units a second"):
+        values.unit_rate(text)
