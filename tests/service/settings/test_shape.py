@@ -28,6 +28,7 @@ def test_several_values_are_known_as_such() -> None:
         "TASKRELAY_EGRESS__ALLOW",
         "TASKRELAY_EGRESS__PORTS",
         "TASKRELAY_ROLES",
+        "TASKRELAY_ACCOUNTS__<NAME>__UNITS_PER_SECOND",
     }
 
 
