@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from json import dumps
 from typing import Annotated, Any
 
 import typer
@@ -42,12 +43,23 @@ def submit(
     ] = None,
     webhook_url: Annotated[str | None, typer.Option(help="Where this task's end is sent.", show_default=False)] = None,
     deadline: Annotated[int | None, typer.Option(help="Seconds until it is given up.", show_default=False)] = None,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROVIDER/MODEL", help="Who is asked next if this one refuses; repeatable.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be sent and cost. Nothing is stored or bought.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until it ends; exit 1 unless it succeeded.")] = False,
     url: Url = HERE,
     key: Key = "",
     json: Json = False,
 ) -> None:
     """Submit a task. It is bought once, whatever happens to this command."""
+    if wait and dry_run:
+        raise Stop("--wait: a dry run creates nothing to wait for; leave one of them out", USAGE)
     wanted = {
         "prompt": prompt,
         "duration": duration,
@@ -65,15 +77,17 @@ def submit(
         "reference": reference,
         "webhook_url": webhook_url,
         "deadline_seconds": deadline,
+        "fallbacks": [_alternative(one) for one in fallback or []] or None,
     }
     with Api(url, key) as api:
+        if dry_run:
+            bids = api.post("/v1/tasks?dry_run=true", _said(body))
+            _tell(bids, bid_lines, json)
+            return
         task = api.post("/v1/tasks", _said(body))
         if wait:
             task = _until_ended(api, task, quiet=json)
-    if json:
-        show(task)
-    else:
-        say("\n".join(task_lines(task)))
+    _tell(task, task_lines, json)
     raise typer.Exit(OK if not wait or task["status"] == "succeeded" else FAILED)
 
 
@@ -86,6 +100,39 @@ def pairs(given: list[str]) -> dict[str, str]:
             raise Stop(f"--metadata {pair!r}: write key=value", USAGE)
         found[name] = value
     return found
+
+
+def _tell(found: dict[str, Any], lines: Callable[[dict[str, Any]], list[str]], json: bool) -> None:
+    if json:
+        show(found)
+    else:
+        say("\n".join(lines(found)))
+
+
+def bid_lines(bids: dict[str, Any]) -> list[str]:
+    """What each of those who may be asked would get and cost, in order."""
+    lines = []
+    for bid in (bids, *bids["fallbacks"]):
+        request, cost = bid["request"], bid["cost"]
+        price = "cost unknown" if cost["estimated"] is None else f"estimated at {cost['estimated']} {cost['unit']}"
+        if (money := cost["money"]) and money["estimated"] is not None:
+            price += f", {money['estimated']} {money['currency']}"
+        lines.append(f"{bid['account']}  {bid['provider']}/{bid['model']}  {price}")
+        if request is None:
+            lines.append(f"  cannot be sent: {bid['cannot_be_sent']}")
+            continue
+        lines.append(f"  {request['method']} {request['url']}")
+        lines += [f"  {name}: {value}" for name, value in request["headers"].items()]
+        lines.append(f"  {dumps(request['body'], ensure_ascii=False)}")
+    return [*lines, "Nothing was stored, sent or bought."]
+
+
+def _alternative(given: str) -> dict[str, str]:
+    """`provider/model` as the API takes it. Raises `Stop`."""
+    provider, _, model = given.partition("/")
+    if not provider or not model:
+        raise Stop(f"--fallback {given!r}: write PROVIDER/MODEL, such as ulazai/kling-3.0", USAGE)
+    return {"provider": provider, "model": model}
 
 
 def _said(fields: dict[str, Any]) -> dict[str, Any]:

@@ -118,37 +118,38 @@ def _apart(row: Abilities, words: Collection[str]) -> tuple[Apart, ...]:
 
 def _rules(row: Abilities) -> tuple[str, ...]:
     """What no table can say."""
-    ends, turns = _modes(row.end_image), _modes(row.camera)
-    five, moves = " and for 5 seconds only" if row.end_image_seconds == (5,) else "", ", ".join(CAMERAS)
-    briefly = " for 5 seconds only" if row.camera_seconds == (5,) else ""
-    told = (
-        (True, "quality and mode say the same: standard is std, pro is pro, 4k is 4k."),
-        (True, "The rest of the input says the action; stated as well, it must agree."),
-        (row.sound not in (NONE, row.modes), f"Sound is made in mode {_modes(row.sound)} only."),
-        (bool(ends), f"end_image needs image, and goes in mode {ends} only{five}."),
-        (bool(turns), f"camera.type is one of {moves}. The camera moves in mode {turns} only{briefly}."),
-        (bool(turns), f"camera.config moves along {', '.join(AXES)}, each by -1 to 1."),
-        (row.shots, "The durations of the shots add up to duration."),
-        (row.shots, "shot_type customize needs shots, intelligence takes none."),
-        (row.references, f"With frames, at most {IMAGES_LIMIT} images; {IMAGES_LIMIT_WITH_VIDEO} beside a video."),
-        (
-            row.references,
-            "The prompt cites each reference, as <<<image_1>>> or <<<video_1>>>. References go with no 4k.",
-        ),
-        (
-            row.references,
-            "video_list holds one {video_url, refer_type: base or feature, keep_original_sound: yes or no}.",
-        ),
-        (
-            row.references,
-            f"A video goes with no {', no '.join(('sound', *TUNING))}; one to edit (base) with no frames.",
-        ),
-    )
-    return tuple(text for holds, text in told if holds)
+    levels = ", ".join(f"{ours} is {theirs}" for ours, theirs in LEVELS.items() if theirs in row.modes)
+    told = [
+        f"quality and mode say the same: {levels}.",
+        "The rest of the input says the action; stated as well, it must agree.",
+    ]
+    if row.sound:
+        told += [f"Sound is made{_only(row, row.sound)}."] if row.sound != row.modes else []
+    if row.end_image:
+        told.append(f"end_image needs image{_only(row, row.end_image, row.end_image_seconds, ', and goes')}.")
+    if row.camera:
+        told.append(
+            f"camera.type is one of {', '.join(CAMERAS)}; camera.config moves along {', '.join(AXES)} by -1 to 1."
+        )
+        told += [f"The camera moves{only}."] if (only := _only(row, row.camera, row.camera_seconds)) else []
+    if row.shots:
+        told.append("The durations of the shots add up to duration.")
+        told.append("shot_type customize needs shots, intelligence takes none.")
+    if row.references:
+        without = ", no ".join(("sound", *(TUNING if row.tuning else ())))
+        told.append(f"At most {IMAGES_LIMIT} images, frames included; {IMAGES_LIMIT_WITH_VIDEO} beside a video.")
+        told.append("The prompt cites every reference, as <<<image_1>>> or <<<video_1>>>.")
+        told += ["Nothing is made of references in 4k."] if "4k" in row.modes else []
+        told.append("video_list holds one {video_url, refer_type: base or feature, keep_original_sound: yes or no}.")
+        told.append(f"With a video goes no {without}; with one to edit (base), no image and no end_image.")
+    return tuple(told)
 
 
-def _modes(modes: Collection[str]) -> str:
-    return " and ".join(sorted(modes))
+def _only(row: Abilities, modes: frozenset[str], seconds: tuple[int, ...] = LONG, verb: str = "") -> str:
+    """` in mode pro only`, ` for 5 seconds only`, or nothing where there is no such bound."""
+    bounds = [f"in mode {' and '.join(sorted(modes))}"] if modes != row.modes else []
+    bounds += ["for 5 seconds"] if seconds == (5,) and row.seconds != (5,) else []
+    return f"{verb} {' and '.join(bounds)} only" if bounds else ""
 
 
 def _model(name: str, row: Abilities) -> Model:

@@ -58,13 +58,13 @@ class Check:
             if required:
                 self.refuse("prompt", "needs a prompt.")
             return None
-        self._length("prompt", value, limit)
+        self._told("prompt", value, limit)
         return value
 
     def text(self, name: str) -> str | None:
         """A text beside the prompt. It may be blank."""
         value, limit = self.given.get(name), self.model.limits.get(name, ANYTHING)
-        if isinstance(value, str) and limit.most is not None and value.strip():
+        if isinstance(value, str) and limit.most is not None:
             self._length(name, value, limit.most)
         return value if isinstance(value, str) else None
 
@@ -149,7 +149,7 @@ class Check:
         if len(shots) > limit:
             self.refuse("shots", f"takes at most {limit} shots, not {len(shots)}.")
         for index, shot in enumerate(shots):
-            self._length(("shots", index, "prompt"), str(shot.get("prompt", "")), each)
+            self._told(("shots", index, "prompt"), str(shot.get("prompt", "")), each)
             if not isinstance(shot.get("duration"), int) or shot["duration"] < 1:
                 self.refuse(("shots", index, "duration"), "needs at least 1 second for a shot.")
         return shots
@@ -192,12 +192,17 @@ class Check:
                 self.refuse_option(name, f"takes {wanted} for {name}.")
 
     def _length(self, place: str | tuple[str | int, ...], value: str, limit: int) -> None:
-        if not value.strip():
-            self.refuse(place, "needs a prompt that is not blank.")
-        elif len(value) > limit:
+        if len(value) > limit:
             self.refuse(
                 place, f"takes at most {limit} characters here, not {len(value)}. Shorten it by {len(value) - limit}."
             )
+
+    def _told(self, place: str | tuple[str | int, ...], value: str, limit: int) -> None:
+        """A prompt: not blank, not too long."""
+        if not value.strip():
+            self.refuse(place, "needs a prompt that is not blank.")
+        else:
+            self._length(place, value, limit)
 
     def _link(self, place: tuple[str | int, ...], value: object) -> str | None:
         if not is_link(value):

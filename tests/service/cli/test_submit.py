@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.submit import pairs
+from service.cli.submit import bid_lines, pairs
 from service.cli.terminal import USAGE, Stop
 from tests.service.cli.conftest import Relay
 from tests.service.cli.processes import Running, run, run_json
@@ -50,6 +50,43 @@ def test_every_option_reaches_the_task(relay: Relay, tmp_path: Path) -> None:
     again = run("submit", "A boat", *TURBO, "--reference", "order-1", cwd=tmp_path, settings=relay.client)
     assert again.returncode == 1
     assert again.stderr.startswith(f"409 reference_taken  order-1 belongs to {task['id']}")
+
+
+def test_a_dry_run_shows_each_purchase_and_its_cost_and_makes_none(relay: Relay, tmp_path: Path) -> None:
+    fallbacks = ("--fallback", "ulazai/kling-3.0", "--fallback", "ulazai/kling-2.6")
+    words = ("submit", "A dry boat", *TURBO, "--dry-run", *fallbacks, "--reference", "dry")
+    shown = run(*words, cwd=tmp_path, settings=relay.client)
+    assert shown.returncode == 0, shown.stderr
+    assert [line for line in shown.stdout.splitlines() if not line.startswith(" ")] == [
+        "cloudsway  cloudsway/kling-3.0-turbo  estimated at 4 unit",
+        "ulazai  ulazai/kling-3.0  estimated at 100 credit",
+        "ulazai  ulazai/kling-2.6  estimated at 55 credit",
+        "Nothing was stored, sent or bought.",
+    ]
+    assert f"  POST {relay.sandbox}/kling30/api/generate/" in shown.stdout.splitlines()
+    assert "Authorization: Bearer ****" in shown.stdout and "sandbox-key-of-the-demo" not in shown.stdout
+    told = run_json(*words, cwd=tmp_path, settings=relay.client)
+    assert (told["object"], told["request"]["body"]["prompt"]) == ("dry_run", "A dry boat")
+    listed = run_json("tasks", "list", "--reference", "dry", cwd=tmp_path, settings=relay.client)
+    assert listed["data"] == []
+
+
+def test_a_dry_run_says_why_something_cannot_be_sent_and_that_a_price_is_unknown() -> None:
+    cost = {"unit": "credit", "estimated": None, "charged": None, "money": None}
+    bid = {"account": "a", "provider": "p", "model": "m", "request": None, "cannot_be_sent": "no path", "cost": cost}
+    assert bid_lines({**bid, "fallbacks": []})[:2] == ["a  p/m  cost unknown", "  cannot be sent: no path"]
+
+
+def test_a_fallback_is_a_provider_and_its_model_and_is_judged_at_once(relay: Relay, tmp_path: Path) -> None:
+    wrong = run("submit", "A boat", *TURBO, "--fallback", "ulazai", cwd=tmp_path, settings=relay.client)
+    assert (wrong.returncode, wrong.stdout) == (USAGE, "") and "PROVIDER/MODEL" in wrong.stderr
+    odd = run("submit", "A boat", *TURBO, "--fallback", "ulazai/kling-9", cwd=tmp_path, settings=relay.client)
+    assert odd.returncode == 1 and "422 /fallbacks/0/model" in odd.stderr
+
+
+def test_a_dry_run_has_nothing_to_wait_for(relay: Relay, tmp_path: Path) -> None:
+    ended = run("submit", "A boat", *TURBO, "--dry-run", "--wait", cwd=tmp_path, settings=relay.client)
+    assert (ended.returncode, ended.stdout) == (USAGE, "") and "--wait" in ended.stderr
 
 
 def test_every_fault_is_told_with_its_field_before_anything_is_bought(relay: Relay, tmp_path: Path) -> None:

@@ -146,19 +146,6 @@ def test_api_in_ones_prices_are_published_and_acedatas_are_not_known() -> None:
     assert not any(model.prices for model in PROVIDERS["acedata"].models.values())
 
 
-def test_acedatas_models_are_published_row_by_row() -> None:
-    schemas: dict[str, Any] = {
-        name: catalogue.input_schema(model)["properties"] for name, model in PROVIDERS["acedata"].models.items()
-    }
-    assert schemas["kling-v3"]["mode"]["enum"] == ["std", "pro", "4k"]
-    assert schemas["kling-o1"]["duration"]["enum"] == [5]
-    assert schemas["kling-v3-turbo"]["sound"] == {"type": "boolean", "enum": [True], "default": True}
-    assert schemas["kling-v1"]["action"]["enum"] == ["text2video", "image2video", "extend"]
-    rules = {name: " ".join(model.rules) for name, model in PROVIDERS["acedata"].models.items()}
-    assert "Sound is made in mode pro only." in rules["kling-v2-6"] and "Sound" not in rules["kling-v3"]
-    assert "for 5 seconds only" in rules["kling-v1"] and "<<<image_1>>>" in rules["kling-o1"]
-
-
 def test_a_number_has_its_bounds() -> None:
     model = Model(name="m", inputs=frozenset({"cfg_scale"}), limits={"cfg_scale": number(0, 1)})
     shape: Any = catalogue.input_schema(model)["properties"]

@@ -46,10 +46,28 @@ def test_a_level_may_be_given_in_either_word() -> None:
 
 
 def test_values_that_no_parser_let_through_are_faults_or_nothing_and_never_errors() -> None:
-    odd = check({"prompt": 7, "images": "x", "shots": 3})
+    words = {"images": limits.links(2), "shots": limits.shots(2, 10), "cfg_scale": limits.number(0, 1)}
+    model = Model(name="m", inputs=frozenset({"prompt", "negative_prompt", *words}), limits=words)
+    input: dict[str, object] = {"prompt": 7, "images": "x", "shots": 3, "cfg_scale": "0.5", "negative_prompt": 7}
+    odd = Check("here", {"m": model}, request("ulazai", input, model="m"), lambda: PROVIDERS)
     assert odd.prompt(10) is None
     assert (odd.urls("images", 2), odd.shots(2, 10)) == ([], [])
-    assert "here/m needs a prompt." in details(odd)
+    assert (odd.number("cfg_scale"), odd.text("negative_prompt")) == (None, None)
+    assert details(odd) == ["here/m needs a prompt.", "here/m takes a number from 0 to 1 for cfg_scale."]
+
+
+def test_a_word_that_the_model_lacks_is_one_fault_whatever_it_holds() -> None:
+    lacking = check({"prompt": "p", "images": ["x"], "shots": [{"prompt": "", "duration": 0}]})
+    assert (lacking.urls("images"), lacking.shots()) == ([], [])
+    assert len(details(lacking)) == 2
+
+
+def test_a_text_beside_the_prompt_may_be_blank_and_is_as_long_as_its_table_says() -> None:
+    limited = {"negative_prompt": limits.text(3, blank=True)}
+    model = Model(name="m", inputs=frozenset(limited), limits=limited)
+    for value, faults in (("", 0), ("   ", 0), ("fog", 0), ("    ", 1), ("mist", 1)):
+        found = Check("here", {"m": model}, request("ulazai", {"negative_prompt": value}, model="m"), dict)
+        assert (found.text("negative_prompt"), len(found.faults)) == (value, faults)
 
 
 def test_too_long_a_prompt_says_by_how_much() -> None:
