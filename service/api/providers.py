@@ -61,7 +61,10 @@ def view(provider: Provider, context: Context, health: Mapping[str, Lane]) -> di
             "rate": account.rate,
             "max_open_tasks": account.max_open_tasks,
             "expected_seconds": account.expected_seconds,
-            "health": _health(health.get(name), context.clock()),
+            "health": {
+                **_health(health.get(name), context.clock()),
+                "unknown_vocabulary": context.recorder.unknown_vocabulary[name],
+            },
         }
         for name, account in context.accounts.items()
         if account.provider.name == provider.name

@@ -143,6 +143,7 @@ class Batch:
     recorded: tuple[Recorded, ...]
     arrivals: Mapping[LaneKey, int]
     fresh: tuple[Fresh, ...]
+    unknown: tuple[str, ...] = ()  # accounts whose provider answered with words we do not know, one for each time
 
 
 async def record(tx: Connection, seen: Sequence[Observation | Callback], desk: Desk) -> Batch:
@@ -163,7 +164,10 @@ async def record(tx: Connection, seen: Sequence[Observation | Callback], desk: D
         for place, one in enumerate(seen)
     )
     await _write(tx, ledger)
-    return Batch(recorded=recorded, arrivals=ledger.arrivals, fresh=tuple(ledger.fresh))
+    unknown = tuple(
+        step.task.account for step in ledger.steps for note in step.notes if note.kind == "unknown_vocabulary"
+    )
+    return Batch(recorded=recorded, arrivals=ledger.arrivals, fresh=tuple(ledger.fresh), unknown=unknown)
 
 
 async def _attribute(tx: Connection, seen: Sequence[Observation | Callback]) -> dict[str, tuple[str, str]]:

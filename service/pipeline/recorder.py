@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from service.core.observation import Observation
@@ -29,6 +29,7 @@ class Recorder:
         self._arrived = arrived
         self._waiting: deque[tuple[Observation | Callback, asyncio.Future[Recorded]]] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self.unknown_vocabulary: Counter[str] = Counter()  # by account, since this process started
 
     async def record(self, seen: Observation | Callback) -> Recorded:
         """Fold one observation; returns once it is durable. Raises `Unavailable` when it could not be stored."""
@@ -92,6 +93,9 @@ class Recorder:
             return
         if any(recorded.task is not None and recorded.task.finished_at for recorded in result.recorded):
             failpoints.reach("after_verdict")
+        for account in result.unknown:
+            self.unknown_vocabulary[account] += 1
+            log.warning("%s answered in words we do not know; they are kept with the task", account)
         try:
             self._arrived(result)
         except Exception:  # the batch is durable: whoever waits for it must hear so, and lanes find their rows anyway

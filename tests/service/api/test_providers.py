@@ -53,7 +53,13 @@ async def test_the_health_of_an_account_says_until_when_and_why_it_buys_nothing(
         found: dict[str, object] = first["health"]
         return found
 
-    assert await health() == {"breaker": "closed", "next_probe_at": None, "held_until": None, "held_reason": None}
+    assert await health() == {
+        "breaker": "closed",
+        "next_probe_at": None,
+        "held_until": None,
+        "held_reason": None,
+        "unknown_vocabulary": 0,
+    }
     key = (LaneKind.ACCOUNT, "cloudsway")
     database, now = house.context.database, house.clock()
     await database.write(lambda tx: lanes.arrive(tx, {key: now}))

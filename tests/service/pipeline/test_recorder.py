@@ -87,3 +87,11 @@ async def test_memory_is_bounded(still: Rig, monkeypatch: pytest.MonkeyPatch) ->
         still.recorder.submit(seen)
     await asyncio.gather(*waiting)
     await still.recorder.record(seen)
+
+
+async def test_words_nobody_knows_are_counted_by_account(still: Rig) -> None:
+    task = await still.task(await still.project())
+    await still.bound(task)
+    await still.see(task, Claim.UNKNOWN, provider_status="marinating")
+    await still.see(task, Claim.RUNNING)
+    assert still.recorder.unknown_vocabulary == {"cloudsway": 1}
