@@ -29,7 +29,7 @@ from tests.bench import seed
 from tests.bench.sink import Sink
 
 CONNECTIONS = 64
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 class Child:
