@@ -25,7 +25,7 @@ test: $(READY) ## every test (make test ARGS="-k lanes" for some)
 	@$(VENV)/bin/pytest -n auto --dist loadfile $(ARGS)
 
 fuzz: $(READY) ## ten thousand mutated answers for each provider's parsers: minutes (EXAMPLES=1000 for fewer)
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(VENV)/bin/pytest -n auto -o timeout=3600 tests/service/providers/test_fuzz.py $(ARGS)
+	@HYPOTHESIS_PROFILE=$(or $(PROFILE),explore) FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(VENV)/bin/pytest -n auto -o timeout=3600 tests/service/providers/test_fuzz.py $(ARGS)
 
 check: $(READY) ## formatting, lint, types
 	@$(VENV)/bin/ruff format --check --quiet . || { echo 'Not formatted; to mend it: $(VENV)/bin/ruff format .'; exit 1; }
