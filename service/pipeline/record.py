@@ -6,6 +6,7 @@ This is the only writer of task state. Submit replies, callbacks, polls, look-up
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -362,8 +363,13 @@ async def _publish(tx: Connection, ledger: Ledger) -> None:
         return
     wanting = await endpoints.of_projects(tx, {event.project_id for event, _ in made})
     owed: list[Delivery] = []
+    places: Counter[str] = Counter()
     for event, task in made:
         for endpoint_id, url in _subscribers(event, task, wanting):
+            # An endpoint's deliveries of one commit are due a microsecond apart, so they start in the order of their events;
+            # the next commit is far later than that.
+            due_at = ledger.now + places[endpoint_id]
+            places[endpoint_id] += 1
             delivery = Delivery(
                 id=_mint("dlv", ledger),
                 event_id=event.id,
@@ -372,7 +378,7 @@ async def _publish(tx: Connection, ledger: Ledger) -> None:
                 task_id=event.task_id,
                 event_type=event.type,
                 url=url,
-                due_at=ledger.now + len(owed),  # a microsecond apart: deliveries start in the order of their events
+                due_at=due_at,
                 created_at=ledger.now,
                 updated_at=ledger.now,
             )

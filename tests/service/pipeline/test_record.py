@@ -346,7 +346,8 @@ async def test_events_go_to_those_who_want_them_and_to_nobody_else(still: Rig) -
 
     async def owed(endpoint: str) -> list[tuple[object, ...]]:
         return await still.rows(
-            "SELECT d.event_type, d.url FROM deliveries d WHERE d.endpoint_id = :id AND d.task_id = :task ORDER BY d.due_at",
+            "SELECT d.event_type, d.url FROM deliveries d JOIN events e ON e.id = d.event_id"
+            " WHERE d.endpoint_id = :id AND d.task_id = :task ORDER BY e.position",
             id=endpoint,
             task=task.id,
         )
