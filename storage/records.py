@@ -33,7 +33,7 @@ else:
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands (DESIGN §7). The first four are open, the rest are ends."""
+    """Where a task stands. The first four are open, the rest are ends."""
 
     QUEUED = "queued"  # not yet bought
     SUBMITTING = "submitting"  # intent committed, the purchase is on its way
