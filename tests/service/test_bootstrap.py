@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service import bootstrap
-from service.bootstrap import StartError, keyring_of, open_store, reach
+from service.bootstrap import StartError, key_for, keyring_of, open_service, open_store, reach
 from service.settings import Settings, load
 from storage import projects
 
@@ -60,3 +60,17 @@ async def test_accounts_are_looked_at_without_asking_them(tmp_path: Path) -> Non
 
 def test_every_contract_has_a_name() -> None:
     assert {"cloudsway", "ulazai"} <= set(bootstrap.provider_names())
+
+
+OLD, NEW = "9f8c1e5b7a3d2460" * 2, "0642d3a7b5e1c8f9" * 2
+
+
+async def test_serving_without_the_key_that_sealed_the_secrets_is_refused(tmp_path: Path) -> None:
+    async with open_store(settings(tmp_path, TASKRELAY_SECRET_KEYS=OLD)) as (database, keyring):
+        await key_for(database, keyring, name="me", scopes={"tasks"})  # makes the project, and seals its secret
+    with pytest.raises(StartError, match=f"sealed with key {keyring.key_ids[0]}") as told:
+        async with open_service(settings(tmp_path, TASKRELAY_SECRET_KEYS=NEW)):
+            pass
+    assert OLD not in str(told.value)
+    async with open_service(settings(tmp_path, TASKRELAY_SECRET_KEYS=f"{NEW},{OLD}")) as service:
+        assert service.keyring.key_ids[1] == keyring.key_ids[0]

@@ -81,6 +81,7 @@ async def test_what_a_dead_process_left_submitting_is_looked_for(rig: Rig) -> No
     rig.workers.clear()
     await rig.settle()
     assert (await rig.now(task)).status is TaskStatus.UNCONFIRMED
+    assert [made.status for made in await rig.submissions(task)] == [SubmissionStatus.AMBIGUOUS]
     await rig.stretch(40)
     assert (await rig.now(task)).provider_task_id == rig.job(task).id
     assert len(creates(rig)) == 1

@@ -386,6 +386,17 @@ async def test_deliveries_of_a_commit_are_due_in_the_order_of_their_events(still
     ]
 
 
+async def test_a_wide_fan_out_does_not_push_an_endpoints_delivery_behind_the_next_commit(still: Rig) -> None:
+    project = await still.project()
+    everybody = [await still.endpoint(project) for _ in range(20)]
+    task = await still.task(project)
+    await still.bound(task, "18")
+    await still.see(task, Claim.SUCCEEDED, job="18", outputs=VIDEO)
+    rows = await still.rows("SELECT endpoint_id, due_at FROM deliveries")
+    assert {endpoint for endpoint, _ in rows} == set(everybody)
+    assert {at for _, at in rows} == {still.clock()}
+
+
 async def test_an_event_shows_the_task_as_the_step_left_it_and_keeps_its_bytes(still: Rig) -> None:
     project = await still.project()
     await still.endpoint(project)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from service.core.observation import Claim, Source
+from service.core.observation import Claim, Reading, Source
 from service.net.dial import boottime
 from service.pipeline.submit import SubmitDesk, submit
 from service.providers.base import Account, Ask, Flow
@@ -51,6 +51,22 @@ async def test_a_purchase_carries_our_id_and_a_callback_url_of_its_own_submissio
     assert job.external_id == task.id
     assert job.callback_url is not None
     assert rig.tokens.read_callback(job.callback_url.rsplit("/", 1)[1]) == made.id
+
+
+async def test_an_answer_that_comes_after_the_next_submission_began_decides_nothing(rig: Rig) -> None:
+    """Another owner settled the first submission and made a second; now the first one's refusal arrives."""
+    task = await rig.task(await rig.project())
+
+    async def overtaken(*given: object, **named: object) -> Reading:
+        [first] = await rig.submissions(task)
+        await rig.see(task, Claim.DEFERRED, submission=first.id, source=Source.SUBMIT)
+        rig.clock.advance(60)
+        await rig.intend(task)
+        return Reading(claim=Claim.REFUSED)
+
+    rig.client.drive = overtaken  # type: ignore[method-assign, assignment]
+    await submit(task, rig.accounts["cloudsway"], buying(rig))
+    assert (await rig.now(task)).status is TaskStatus.SUBMITTING
 
 
 async def test_the_deadline_at_the_socket_is_never_later_than_the_stored_one(rig: Rig) -> None:
