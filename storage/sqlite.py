@@ -12,6 +12,7 @@ Measured reasons for its shape:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -116,6 +117,7 @@ class SQLiteDatabase:
             raise StorageError(f"{path}: the folder does not exist; create it or set TASKRELAY_DATABASE_URL")
         opened: list[aiosqlite.Connection] = []
         try:
+            _create_private(path)
             writer = await _connect(path, opened)
             await on_thread(writer, _prepare_writer, writer._conn, clock())
             readers = [await _connect(path, opened) for _ in range(READERS)]
@@ -245,6 +247,12 @@ async def _disconnect(connection: aiosqlite.Connection) -> None:
     """Also ends the thread: one that has not quite ended speaks to a loop that may be closed, and prints a traceback."""
     await connection.close()
     connection._thread.join()
+
+
+def _create_private(path: str) -> None:
+    """It holds what clients asked for: for its owner's eyes. SQLite gives its log the same mode; an existing file keeps its own."""
+    with contextlib.suppress(OSError):  # what is wrong with the file, SQLite says better
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _configure(raw: sqlite3.Connection, path: str) -> None:

@@ -431,3 +431,16 @@ async def place_of_projects(tx: Connection) -> tuple[int, int]:
     assert isinstance(page, int)
     assert isinstance(size, int)
     return page, size
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+async def test_a_new_file_and_its_log_are_for_their_owner_alone(tmp_path: Path, clock: Clock) -> None:
+    database = await SQLiteDatabase.open(f"{tmp_path}/new.db", clock=clock)
+    try:
+        found = modes(tmp_path)
+    finally:
+        await database.close()
+    assert found["new.db"] == found["new.db-wal"] == 0o600
