@@ -30,8 +30,8 @@ from service.pipeline.account import AccountLane
 from service.pipeline.accounts import AccountDesk, Callbacks
 from service.pipeline.keys import MadeKey, make_key
 from service.pipeline.lanes import Lanes, Worker
+from service.pipeline.ledger import Batch, Desk
 from service.pipeline.poll import PollDesk
-from service.pipeline.record import Batch, Desk
 from service.pipeline.recorder import Recorder
 from service.pipeline.relay import EndpointLane, RelayDesk
 from service.pipeline.submit import SubmitDesk

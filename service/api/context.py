@@ -11,7 +11,7 @@ from service.net.client import ProviderClient
 from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.create import CreateDesk
-from service.pipeline.record import LaneKey
+from service.pipeline.ledger import LaneKey
 from service.pipeline.recorder import Recorder
 from service.pipeline.watch import Watch
 from service.providers.base import Provider

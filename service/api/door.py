@@ -16,7 +16,7 @@ import orjson
 from service.api.context import Limits
 from service.api.problems import CODES
 from service.pipeline.callback import CallbackDesk, take, take_unread
-from service.pipeline.record import Recorded
+from service.pipeline.ledger import Recorded
 from service.providers.base import Provider
 from service.telemetry import failpoints
 from storage.errors import StorageError

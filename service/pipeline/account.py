@@ -14,8 +14,8 @@ from service.core.observation import Claim, Observation, Reading, Source
 from service.core.schedule import Breaker, Bucket
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.clues import gather
+from service.pipeline.ledger import Fresh
 from service.pipeline.poll import PollDesk, look_up, query
-from service.pipeline.record import Fresh
 from service.pipeline.submit import SubmitDesk, submit
 from storage import callbacks, lanes, tasks
 from storage.database import Connection, Database

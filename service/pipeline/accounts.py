@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from service.core import money
 from service.net.client import Channel
-from service.pipeline.record import AccountRules
+from service.pipeline.ledger import AccountRules
 from service.providers.base import Account, Estimate, Prepared, Provider
 
 

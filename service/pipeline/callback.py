@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from service.core.observation import Claim, Reading
 from service.core.times import iso
 from service.pipeline.accounts import AccountDesk
-from service.pipeline.record import Callback, Recorded
+from service.pipeline.ledger import Callback, Recorded
 from service.pipeline.recorder import Recorder
 from service.providers.base import Provider, Push
 

@@ -13,7 +13,7 @@ from service.core.fallback import Candidate
 from service.core.request import Fault, Invalid, TaskRequest, parse, shown
 from service.net.guard import Blocked, Policy, Target
 from service.pipeline.accounts import AccountDesk
-from service.pipeline.record import LaneKey
+from service.pipeline.ledger import LaneKey
 from service.providers.base import Prepared, Provider
 from service.telemetry import failpoints
 from storage import callbacks, endpoints, lanes, tasks

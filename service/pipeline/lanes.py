@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from service.pipeline.record import Batch, Fresh, LaneKey
+from service.pipeline.ledger import Batch, Fresh, LaneKey
 from storage import lanes
 from storage.database import Connection, Database
 from storage.errors import StorageError

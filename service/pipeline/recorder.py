@@ -8,7 +8,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from service.core.observation import Observation
-from service.pipeline.record import Batch, Callback, Desk, Recorded, record
+from service.pipeline.ledger import Batch, Callback, Desk, Recorded
+from service.pipeline.record import record
 from service.telemetry import failpoints
 from storage.database import Database
 from storage.errors import Stale, StorageError, Unavailable

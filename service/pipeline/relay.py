@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from service.core import delivery, signature
 from service.core.schedule import Breaker
 from service.net.sender import Sender, Sent
-from service.pipeline.record import Fresh
+from service.pipeline.ledger import Fresh
 from service.telemetry import failpoints
 from storage import endpoints, lanes, outbox, projects
 from storage.database import Connection, Database

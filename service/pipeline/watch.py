@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from service.core.lifecycle import Outcome
-from service.pipeline.record import Batch
+from service.pipeline.ledger import Batch
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from service.core.tokens import Tokens
 from service.net.client import Channel
 from service.pipeline.accounts import AccountDesk, Callbacks
 from service.pipeline.keys import make_key
-from service.pipeline.record import Desk, LaneKey, Recorded
+from service.pipeline.ledger import Desk, LaneKey, Recorded
 from service.providers.base import Account
 from service.providers.registry import PROVIDERS
 from storage import projects

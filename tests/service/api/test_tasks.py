@@ -10,7 +10,7 @@ import pytest
 from service.api.app import create_app
 from service.core import fallback
 from service.core.observation import Claim, Observation, Reading, Source
-from service.pipeline.record import Recorded
+from service.pipeline.ledger import Recorded
 from storage import callbacks, endpoints, lanes, tasks
 from storage.records import Failure, FailureCode, LaneKind, TaskStatus
 from tests.service.api.house import House, account, order, ulazai, until

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.pipeline.accounts import AccountDesk
-from service.pipeline.record import AccountRules
+from service.pipeline.ledger import AccountRules
 from service.sandbox.jobs import Knobs
 from service.sandbox.serve import Served, serve
 from service.sandbox.subscriber import Subscriber

@@ -30,8 +30,8 @@ from service.net.sender import Sender
 from service.pipeline.account import AccountLane
 from service.pipeline.accounts import AccountDesk, Callbacks
 from service.pipeline.lanes import Lanes, Worker
+from service.pipeline.ledger import Batch, Callback, Desk, Recorded
 from service.pipeline.poll import PollDesk
-from service.pipeline.record import Batch, Callback, Desk, Recorded
 from service.pipeline.recorder import Recorder
 from service.pipeline.relay import EndpointLane, RelayDesk
 from service.pipeline.submit import SubmitDesk

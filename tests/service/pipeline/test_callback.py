@@ -8,7 +8,7 @@ import pytest
 
 from service.core.observation import Claim, Reading
 from service.pipeline.callback import CallbackDesk, secrets_of, take, take_unread
-from service.pipeline.record import Desk, Recorded
+from service.pipeline.ledger import Desk, Recorded
 from service.pipeline.recorder import Recorder
 from service.providers.base import Push
 from service.providers.registry import PROVIDERS

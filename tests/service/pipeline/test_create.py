@@ -13,7 +13,7 @@ from service.core.request import Alternative, Invalid, TaskRequest
 from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.create import CreateDesk, ReferenceTaken, create, judge, read
-from service.pipeline.record import LaneKey
+from service.pipeline.ledger import LaneKey
 from service.providers.registry import PROVIDERS
 from storage import callbacks, lanes, tasks
 from storage.database import Database, Unit, open_database

@@ -8,7 +8,7 @@ import pytest
 
 from service.core.observation import Claim
 from service.pipeline.lanes import Lanes, Worker
-from service.pipeline.record import Batch, Fresh, LaneKey
+from service.pipeline.ledger import Batch, Fresh, LaneKey
 from storage import lanes as rows
 from storage.database import Connection
 from storage.errors import Unavailable

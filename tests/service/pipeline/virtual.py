@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from service.pipeline.lanes import Lanes, Worker
-from service.pipeline.record import Fresh
+from service.pipeline.ledger import Fresh
 from storage.database import Connection
 from storage.records import Lane
 from tests.service.pipeline.parties import SECOND

@@ -1,0 +1,123 @@
+"""What one batch of observations needs and gathers: the desk it is recorded at, the ledger it fills, the batch it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from service.core import ids
+from service.core.lifecycle import Outcome, Rules, Step
+from service.core.observation import Reading
+from storage import outbox
+from storage.records import LaneKind, ObservationRow, Submission, SubmissionStatus, Task, TimelineEntry, light
+
+RAW_KEPT = 16_384  # bytes of a provider message that are kept for people
+LaneKey = tuple[LaneKind, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRules:
+    """What an account's contract and settings mean for its tasks. `trust`: a push decides by itself."""
+
+    trust: bool
+    pushes: bool
+    look_up: bool
+    expected_seconds: float
+    settle_seconds: float
+    resend: bool = False  # a lost purchase may be made once more
+    signed: bool = False  # a provider signature is configured: unsigned pushes only ring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What recording needs beside the database."""
+
+    accounts: Mapping[str, AccountRules]
+    public_url: str
+    event_key: bytes
+    output_url: Callable[[str], str]  # task id → link to its output
+    clock: Callable[[], int]
+    entropy: Callable[[int], bytes]
+    chance: Callable[[], float]
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """A push with a good token, as the door received it. `signed`: it carries a valid provider signature."""
+
+    provider: str
+    submission_id: str
+    reading: Reading
+    body: bytes
+    signed: bool = False
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What became of one observation. `task` is None for a push nobody knows."""
+
+    outcome: Outcome
+    task: Task | None = None
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Fresh:
+    """A delivery just committed, with what sending it takes: its endpoint's lane may start without reading it back."""
+
+    endpoint_id: str
+    due: outbox.Due
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one batch has folded so far, written at its end."""
+
+    desk: Desk
+    now: int
+    found: dict[str, Task]
+    asked: Mapping[str, str] = field(default_factory=dict)  # the account of each submission that pushes speak of
+    stored: dict[str, Task] = field(default_factory=dict)  # as read, by id
+    notes: list[TimelineEntry] = field(default_factory=list)
+    kept: list[ObservationRow] = field(default_factory=list)
+    submissions: list[Submission] = field(default_factory=list)
+    fates: list[tuple[str, SubmissionStatus, Reading]] = field(default_factory=list)
+    answered: list[tuple[str, str, int]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    arrivals: dict[LaneKey, int] = field(default_factory=dict)
+    fresh: list[Fresh] = field(default_factory=list)
+
+    def arrive(self, kind: LaneKind, key: str, at: int) -> None:
+        known = self.arrivals.get((kind, key))
+        if known is None or at < known:
+            self.arrivals[kind, key] = at
+
+    def mint(self, prefix: str) -> str:
+        return ids.mint(prefix, self.now, self.desk.entropy(10))
+
+    def rules(self, task: Task) -> Rules:
+        account = self.desk.accounts.get(task.account, NO_ACCOUNT)
+        return Rules(
+            now=self.now,
+            jitter=self.desk.chance(),
+            pushes=account.pushes,
+            look_up=account.look_up,
+            expected_seconds=account.expected_seconds,
+            settle_seconds=account.settle_seconds,
+            resend=account.resend,
+            configured=account is not NO_ACCOUNT,
+            usable=self.desk.accounts,
+        )
+
+
+# A task whose account is no longer configured can only be closed by its deadline.
+NO_ACCOUNT = AccountRules(trust=False, pushes=False, look_up=False, expected_seconds=120, settle_seconds=120)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The result of recording: one `Recorded` per observation, which lanes have work when, and what may be sent at once."""
+
+    recorded: tuple[Recorded, ...]
+    arrivals: Mapping[LaneKey, int]
+    fresh: tuple[Fresh, ...]
+    unknown: tuple[str, ...] = ()  # accounts whose provider answered with words we do not know, one for each time
