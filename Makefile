@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz check bench lock clean
+.PHONY: help demo test fuzz mutants check bench lock clean
 
 LOCK    := deploy/requirements-dev.txt
 VENV    := .venv
@@ -26,6 +26,9 @@ test: $(READY) ## every test (make test ARGS="-k lanes" for some)
 
 fuzz: $(READY) ## ten thousand mutated answers for each provider's parsers: minutes (EXAMPLES=1000 for fewer)
 	@HYPOTHESIS_PROFILE=$(or $(PROFILE),explore) FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(VENV)/bin/pytest -n auto -o timeout=3600 tests/service/providers/test_fuzz.py $(ARGS)
+
+mutants: $(READY) ## plant 21 classic bugs in copies of the source: each must turn a test red (ARGS="no-fence" for some)
+	@$(VENV)/bin/python -m tests.mutants $(ARGS)
 
 check: $(READY) ## formatting, lint, types
 	@$(VENV)/bin/ruff format --check --quiet . || { echo 'Not formatted; to mend it: $(VENV)/bin/ruff format .'; exit 1; }

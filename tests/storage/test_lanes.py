@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from storage import lanes, outbox, tasks
+import pytest
+
+from storage import dialect, lanes, outbox, tasks
 from storage.database import Connection, Database
 from storage.records import DeliveryStatus, EndpointStatus, Lane, LaneKind, TaskStatus
 from tests.storage.builders import (
@@ -361,3 +363,11 @@ async def test_a_lane_with_an_owner_or_a_time_is_not_mended(database: Database) 
     await database.write(lambda tx: tx.fetch("UPDATE lanes SET next_due_at = NULL WHERE kind = 'account'"))
     assert await database.write(lanes.mend) == []
     assert (await look(database, LaneKind.ENDPOINT, "ep_1")).next_due_at == NEVER
+
+
+@pytest.mark.parametrize("statement", [lanes.CLAIM, lanes.HEARTBEAT], ids=["claim", "heartbeat"])
+def test_between_replicas_leases_run_by_the_databases_clock_alone(statement: str) -> None:
+    """A replica whose clock is fast would otherwise take lanes from those that work them."""
+    text, names = dialect.postgres(statement)
+    assert "clock_timestamp()" in text
+    assert "now" not in names

@@ -1,0 +1,1 @@
+"""Bugs that were made on purpose, and whether the tests notice them."""

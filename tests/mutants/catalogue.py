@@ -1,0 +1,291 @@
+"""The seeded bugs: each a classic of this kind of software, as small edits of the source, and the tests that should object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """`old` stands exactly once in `file`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One bug. `harm`: what it would do to somebody. `tests`: where it must be noticed."""
+
+    name: str
+    harm: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+
+DATABASE_CLOCK = "/*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */"
+
+MUTANTS = (
+    Mutant(
+        name="normal-sync",
+        harm="a power cut takes commits that were acknowledged",
+        edits=(
+            Edit(file="storage/sqlite.py", old='"synchronous = FULL"', new='"synchronous = NORMAL"'),
+            Edit(file="storage/sqlite.py", old='!= ("wal", 2)', new='!= ("wal", 1)'),
+        ),
+        tests=("tests/storage",),
+    ),
+    Mutant(
+        name="commit-after-send",
+        harm="a crash forgets a purchase that was made",
+        edits=(
+            Edit(
+                file="service/pipeline/submit.py",
+                old="    recorded = await desk.recorder.record(intent)\n",
+                new="    early = await _ask(task, submission_id, account, desk, deadline)\n"
+                "    recorded = await desk.recorder.record(intent)\n",
+            ),
+            Edit(
+                file="service/pipeline/submit.py",
+                old="    reading = await _ask(recorded.task, submission_id, account, desk, deadline)\n",
+                new="    reading = early\n",
+            ),
+        ),
+        tests=("tests/service/pipeline",),
+    ),
+    Mutant(
+        name="new-external-id",
+        harm="a second submission cannot be recognised as the same purchase",
+        edits=(
+            Edit(
+                file="service/providers/cloudsway.py",
+                old="body = _body(given, task.id, callback_url)",
+                new='body = _body(given, f"{task.id}-a{task.submissions}", callback_url)',
+            ),
+        ),
+        tests=("tests/service/providers", "tests/service/pipeline"),
+    ),
+    Mutant(
+        name="resend-on-protocol-error",
+        harm="'server disconnected' looks safe to retry, and the job was made",
+        edits=(
+            Edit(
+                file="service/net/client.py",
+                old="failure = FateUnknown if errand.left else NeverSent",
+                new="read = isinstance(error, httpcore.RemoteProtocolError)\n"
+                "            failure = FateUnknown if errand.left and not read else NeverSent",
+            ),
+        ),
+        tests=("tests/service/net", "tests/service/pipeline"),
+    ),
+    Mutant(
+        name="no-settle-window",
+        harm="a request that is still on its way is sent once more, and both arrive",
+        edits=(
+            Edit(
+                file="service/core/buying.py",
+                old="        and task.streak_last_at >= task.submission_deadline_at + span(rules.settle_seconds)\n",
+                new="",
+            ),
+        ),
+        tests=("tests/service/core", "tests/service/pipeline"),
+    ),
+    Mutant(
+        name="no-socket-guard",
+        harm="a worker that was paused sends after another one has settled the matter",
+        edits=(
+            Edit(
+                file="service/net/dial.py",
+                old="        while rest:\n            self._guard()\n",
+                new="        while rest:\n",
+            ),
+        ),
+        tests=("tests/service/net",),
+    ),
+    Mutant(
+        name="no-fence",
+        harm="a worker whose lease has lapsed overwrites its successor",
+        edits=(
+            Edit(
+                file="storage/lanes.py",
+                old="SELECT epoch FROM lanes WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch",
+                new="SELECT epoch FROM lanes WHERE kind = :kind AND key = :key",
+            ),
+        ),
+        tests=("tests/storage", "tests/service/pipeline"),
+    ),
+    Mutant(
+        name="fenced-evidence",
+        harm="the id of a paid job is thrown away because it came late",
+        edits=(
+            Edit(
+                file="service/pipeline/fold.py",
+                old="    reading = seen.reading\n    owner = ",
+                new="    if seen.source is Source.SUBMIT and seen.claim is Claim.ACCEPTED and task.status is not TaskStatus.SUBMITTING:\n"
+                "        return Recorded(outcome=Outcome.IGNORED, task=task)\n"
+                "    reading = seen.reading\n    owner = ",
+            ),
+        ),
+        tests=("tests/service/pipeline",),
+    ),
+    Mutant(
+        name="trusted-body",
+        harm="whoever learns a callback URL decides how a task ends",
+        edits=(
+            Edit(
+                file="service/pipeline/pushes.py",
+                old="if not account.trust or (account.signed",
+                new="if (account.signed",
+            ),
+        ),
+        tests=("tests/service/pipeline",),
+    ),
+    Mutant(
+        name="success-without-output",
+        harm="a client is told of a video that is not there",
+        edits=(
+            Edit(
+                file="service/core/verdicts.py",
+                old="        case Claim.SUCCEEDED if seen.reading.outputs:\n",
+                new="        case Claim.SUCCEEDED if seen.reading is not None:\n",
+            ),
+        ),
+        tests=("tests/service/core",),
+    ),
+    Mutant(
+        name="unknown-word-fails",
+        harm="a new word of the provider ends paid work",
+        edits=(
+            Edit(
+                file="service/providers/cloudsway.py",
+                old='claim = STATUSES.get(status or "", Claim.UNKNOWN)',
+                new='claim = STATUSES.get(status or "", Claim.FAILED)',
+            ),
+        ),
+        tests=("tests/service/providers",),
+    ),
+    Mutant(
+        name="fail-over-on-time-out",
+        harm="the task is bought from a second provider while the first may have it",
+        edits=(
+            Edit(
+                file="service/core/buying.py",
+                old="    unsure = evolve(calm(task), status=TaskStatus.UNCONFIRMED",
+                new="    lost = Failure(code=FailureCode.PROVIDER_ERROR, message='no answer in time')\n"
+                "    if (elsewhere := go_on(task, seen, rules, lost)) is not None:\n"
+                "        return elsewhere\n"
+                "    unsure = evolve(calm(task), status=TaskStatus.UNCONFIRMED",
+            ),
+        ),
+        tests=("tests/service/core", "tests/service/pipeline"),
+    ),
+    Mutant(
+        name="shared-transaction",
+        harm="what one unit had half written is committed with its neighbours, as on one shared connection",
+        edits=(
+            Edit(
+                file="storage/sqlite.py",
+                old="        results: list[object] = [drive(unit(connection)) for unit in units]  # type: ignore[arg-type]\n",
+                new="        results: list[object] = []\n"
+                "        for unit in units:\n"
+                "            try:\n"
+                "                results.append(drive(unit(connection)))\n"
+                "            except Exception as error:\n"
+                "                results.append(_Failed(error))\n",
+            ),
+        ),
+        tests=("tests/storage",),
+    ),
+    Mutant(
+        name="deferred-begin",
+        harm="a write beside another process fails at once with SQLITE_BUSY_SNAPSHOT, whatever the busy timeout",
+        edits=(Edit(file="storage/sqlite.py", old='raw.execute("BEGIN IMMEDIATE")', new='raw.execute("BEGIN")'),),
+        tests=("tests/storage",),
+    ),
+    Mutant(
+        name="lease-by-local-clock",
+        harm="a replica whose clock is fast steals lanes from those that work them",
+        edits=(Edit(file="storage/lanes.py", old=f"AND until <= {DATABASE_CLOCK}", new="AND until <= :now"),),
+        tests=("tests/storage",),
+    ),
+    Mutant(
+        name="ageing-token",
+        harm="the push of a job that ran for long is turned away",
+        edits=(
+            Edit(
+                file="service/core/tokens.py",
+                old="        value, _, signature = token.rpartition(",
+                new="        digits = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'\n"
+                "        moment = sum(32**(9 - place) * digits.find(digit) for place, digit in enumerate(found[1][:10]))\n"
+                "        if __import__('time').time() - moment / 1000 > 3600:\n"
+                "            return None\n"
+                "        value, _, signature = token.rpartition(",
+            ),
+        ),
+        tests=("tests/service/core", "tests/service/pipeline"),
+    ),
+    Mutant(
+        name="signed-copy",
+        harm="receivers that verify the bytes they got refuse every event",
+        edits=(
+            Edit(
+                file="service/pipeline/relay.py",
+                old="signature.sign(self._keys, due.event_id, stamp, due.body)",
+                new="signature.sign(self._keys, due.event_id, stamp, "
+                "(json := __import__('json')).dumps(json.loads(due.body)).encode())",
+            ),
+        ),
+        tests=("tests/service/pipeline",),
+    ),
+    Mutant(
+        name="new-id-per-attempt",
+        harm="receivers cannot tell a repeated event from a new one",
+        edits=(
+            Edit(
+                file="service/pipeline/relay.py",
+                old="            headers = delivery.headers_for(\n",
+                new="            due = __import__('dataclasses').replace(due, event_id=f'{due.event_id}{due.attempts}')\n"
+                "            headers = delivery.headers_for(\n",
+            ),
+        ),
+        tests=("tests/service/pipeline",),
+    ),
+    Mutant(
+        name="followed-redirect",
+        harm="a subscriber sends our POST into the private network",
+        edits=(Edit(file="service/net/sender.py", old="allow_redirects=False", new="allow_redirects=True"),),
+        tests=("tests/service/net",),
+    ),
+    Mutant(
+        name="dialled-by-name",
+        harm="a name that is public when judged and private when dialled reaches the private network",
+        edits=(
+            Edit(
+                file="service/net/sender.py",
+                old="        return [\n            ResolveResult(",
+                new="        await self._resolver.addresses(self._policy, host)\n"
+                "        return await aiohttp.ThreadedResolver().resolve(host, port, family)\n"
+                "        return [\n            ResolveResult(",
+            ),
+            Edit(
+                file="service/net/dial.py",
+                old="        if reason := policy.refuse_address(ip_address(where[0])):\n",
+                new="        if reason := '':\n",
+            ),
+        ),
+        tests=("tests/service/net",),
+    ),
+    Mutant(
+        name="patient-kernel",
+        harm="the kernel delivers a purchase minutes after its deadline",
+        edits=(
+            Edit(
+                file="service/net/dial.py",
+                old="    bought_on.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DISCARD_ON_CLOSE)\n    if _USER_TIMEOUT is not None:\n",
+                new="    if not seconds:\n",
+            ),
+        ),
+        tests=("tests/service/net",),
+    ),
+)
