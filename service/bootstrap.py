@@ -177,6 +177,7 @@ def _wire(
     recorder = Recorder(database, desk, arrived=arrived)
     relaying = RelayDesk(
         database=database,
+        recorder=recorder,
         sender=sender,
         unseal=keyring.open,
         clock=clock,

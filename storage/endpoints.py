@@ -1,48 +1,72 @@
-"""Subscribers: their URLs, filters and secrets."""
+"""Subscribers: their URLs, filters, manners and health."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, LiteralString
 
+from storage import endpoint_secrets
 from storage.database import Connection
 from storage.dialect import select
-from storage.records import Endpoint, EndpointStatus
+from storage.records import Endpoint, EndpointFormat, EndpointStatus, light
 
 COLUMNS: LiteralString = """
-    id, project_id, url, status, hidden, description, events, secret, max_in_flight, disabled_reason, created_at, updated_at
+    id, project_id, url, status, hidden, description, events, filter, format, headers, max_in_flight, rate_limit, retry_schedule,
+    expires_at, disabled_reason, inactive_since, health, tested_at, created_at, updated_at
 """
 
 INSERT = """
-    INSERT INTO endpoints (id, project_id, url, status, hidden, description, events, secret, max_in_flight, disabled_reason,
-        created_at, updated_at)
-    VALUES (:id, :project_id, :url, :status, :hidden, :description, :events, :secret, :max_in_flight, :disabled_reason,
-        :created_at, :updated_at)
+    INSERT INTO endpoints (id, project_id, url, status, hidden, description, events, filter, format, headers, max_in_flight,
+        rate_limit, retry_schedule, expires_at, disabled_reason, inactive_since, health, tested_at, created_at, updated_at)
+    VALUES (:id, :project_id, :url, :status, :hidden, :description, :events, :filter, :format, :headers, :max_in_flight,
+        :rate_limit, :retry_schedule, :expires_at, :disabled_reason, :inactive_since, :health, :tested_at, :created_at,
+        :updated_at)
     ON CONFLICT (project_id, url) WHERE hidden = 1 DO NOTHING
+"""
+
+SAVE = """
+    UPDATE endpoints SET url = :url, status = :status, description = :description, events = :events, filter = :filter,
+           format = :format, headers = :headers, max_in_flight = :max_in_flight, rate_limit = :rate_limit,
+           retry_schedule = :retry_schedule, expires_at = :expires_at, disabled_reason = :disabled_reason,
+           inactive_since = :inactive_since, health = :health, tested_at = :tested_at, updated_at = :updated_at
+     WHERE id = :id AND deleted_at IS NULL AND hidden = 0
 """
 
 GET = select(
     COLUMNS, "FROM endpoints WHERE id = :id AND project_id = :project_id AND deleted_at IS NULL AND hidden = 0"
 )
 
+LOCK = select(
+    COLUMNS,
+    "FROM endpoints WHERE id = :id AND project_id = :project_id AND deleted_at IS NULL AND hidden = 0 /*postgres: FOR UPDATE */",
+)
+
 BY_ID = select(COLUMNS, "FROM endpoints WHERE id = :id AND deleted_at IS NULL")
 
 HIDDEN = select(COLUMNS, "FROM endpoints WHERE project_id = :project_id AND url = :url AND hidden = 1")
 
-OF_PROJECTS = select(
+# Asked with every commit that tells something, so it reads what decides and nothing else.
+WANTING = """
+    SELECT id, project_id, events, filter FROM endpoints
+     WHERE project_id IN (SELECT /*sqlite:*/ value FROM json_each(:projects) /*postgres: unnest(:projects::text[]) */)
+       AND deleted_at IS NULL AND hidden = 0 AND status <> 'disabled' AND (expires_at IS NULL OR expires_at > :now)
+     ORDER BY id
+"""
+
+EXPIRED = select(
     COLUMNS,
     """
       FROM endpoints
-     WHERE project_id IN (SELECT /*sqlite:*/ value FROM json_each(:projects) /*postgres: unnest(:projects::text[]) */)
-       AND deleted_at IS NULL AND hidden = 0 AND status <> 'disabled'
-     ORDER BY id
+     WHERE expires_at IS NOT NULL AND status <> 'disabled' AND expires_at <= :now AND hidden = 0 AND deleted_at IS NULL
+     ORDER BY expires_at
+     LIMIT :batch
 """,
 )
 
 COUNT = "SELECT count(*) FROM endpoints WHERE project_id = :project_id AND deleted_at IS NULL AND hidden = 0"
 
 DELETE = """
-    UPDATE endpoints SET deleted_at = :now, updated_at = :now, status = 'disabled', disabled_reason = 'deleted', secret = NULL
+    UPDATE endpoints SET deleted_at = :now, updated_at = :now, status = 'disabled', disabled_reason = 'deleted', headers = NULL
      WHERE id = :id AND project_id = :project_id AND deleted_at IS NULL AND hidden = 0
  RETURNING id
 """
@@ -50,35 +74,67 @@ DELETE = """
 KNOWN = "SELECT id FROM endpoints WHERE id = :id AND project_id = :project_id AND hidden = 0"
 
 DISABLE = """
-    UPDATE endpoints SET status = 'disabled', disabled_reason = :reason, updated_at = :now
-     WHERE id = :id AND hidden = 0 AND status <> 'disabled'
+    UPDATE endpoints SET status = 'disabled', disabled_reason = :reason, inactive_since = :now, updated_at = :now
+     WHERE id = :id AND hidden = 0 AND deleted_at IS NULL AND status <> 'disabled'
  RETURNING id
 """
 
+NOTE_HEALTH = "UPDATE endpoints SET health = :health WHERE id = :id AND hidden = 0 AND deleted_at IS NULL"
+
+
+@light(frozen=True, slots=True)
+class Subscription:
+    """What decides whether an endpoint wants an event."""
+
+    id: str
+    project_id: str
+    events: str | None
+    filter: str | None
+
 
 async def insert(tx: Connection, endpoint: Endpoint) -> None:
-    await tx.fetch(
-        INSERT,
-        {
-            "id": endpoint.id,
-            "project_id": endpoint.project_id,
-            "url": endpoint.url,
-            "status": endpoint.status.value,
-            "hidden": int(endpoint.hidden),
-            "description": endpoint.description,
-            "events": endpoint.events,
-            "secret": endpoint.secret,
-            "max_in_flight": endpoint.max_in_flight,
-            "disabled_reason": endpoint.disabled_reason,
-            "created_at": endpoint.created_at,
-            "updated_at": endpoint.updated_at,
-        },
-    )
+    await tx.fetch(INSERT, _params(endpoint))
+
+
+async def save(tx: Connection, endpoint: Endpoint) -> None:
+    """Write a changed endpoint back. Read it with `lock` in the same transaction."""
+    await tx.fetch(SAVE, _params(endpoint))
+
+
+def _params(endpoint: Endpoint) -> dict[str, object]:
+    return {
+        "id": endpoint.id,
+        "project_id": endpoint.project_id,
+        "url": endpoint.url,
+        "status": endpoint.status.value,
+        "hidden": int(endpoint.hidden),
+        "description": endpoint.description,
+        "events": endpoint.events,
+        "filter": endpoint.filter,
+        "format": endpoint.format.value,
+        "headers": endpoint.headers,
+        "max_in_flight": endpoint.max_in_flight,
+        "rate_limit": endpoint.rate_limit,
+        "retry_schedule": endpoint.retry_schedule,
+        "expires_at": endpoint.expires_at,
+        "disabled_reason": endpoint.disabled_reason,
+        "inactive_since": endpoint.inactive_since,
+        "health": endpoint.health,
+        "tested_at": endpoint.tested_at,
+        "created_at": endpoint.created_at,
+        "updated_at": endpoint.updated_at,
+    }
 
 
 async def get(tx: Connection, endpoint_id: str, project_id: str) -> Endpoint | None:
     """A project's own endpoint; hidden and deleted ones are not there."""
     rows = await tx.fetch(GET, {"id": endpoint_id, "project_id": project_id})
+    return from_row(rows[0]) if rows else None
+
+
+async def lock(tx: Connection, endpoint_id: str, project_id: str) -> Endpoint | None:
+    """The same, for a transaction that is going to change it."""
+    rows = await tx.fetch(LOCK, {"id": endpoint_id, "project_id": project_id})
     return from_row(rows[0]) if rows else None
 
 
@@ -94,9 +150,15 @@ async def hidden(tx: Connection, project_id: str, origin: str) -> Endpoint | Non
     return from_row(rows[0]) if rows else None
 
 
-async def of_projects(tx: Connection, projects: Iterable[str]) -> list[Endpoint]:
-    """Endpoints that may want an event of these projects. A paused one is owed its events too."""
-    return [from_row(row) for row in await tx.fetch(OF_PROJECTS, {"projects": sorted(set(projects))})]
+async def wanting(tx: Connection, projects: Iterable[str], *, now: int) -> list[Subscription]:
+    """Those that may want an event of these projects. A paused one is owed its events too."""
+    rows: list[Any] = await tx.fetch(WANTING, {"projects": sorted(set(projects)), "now": now})
+    return [Subscription(*row) for row in rows]
+
+
+async def expired(tx: Connection, *, now: int, batch: int) -> list[Endpoint]:
+    """Those whose lease has ended and that are not disabled yet."""
+    return [from_row(row) for row in await tx.fetch(EXPIRED, {"now": now, "batch": batch})]
 
 
 async def count(tx: Connection, project_id: str) -> int:
@@ -105,8 +167,11 @@ async def count(tx: Connection, project_id: str) -> int:
 
 
 async def delete(tx: Connection, endpoint_id: str, project_id: str, *, now: int) -> bool:
-    """Returns whether there was one to delete."""
-    return bool(await tx.fetch(DELETE, {"id": endpoint_id, "project_id": project_id, "now": now}))
+    """Forgets its secrets. Returns whether there was one to delete."""
+    deleted = bool(await tx.fetch(DELETE, {"id": endpoint_id, "project_id": project_id, "now": now}))
+    if deleted:
+        await endpoint_secrets.forget(tx, endpoint_id)
+    return deleted
 
 
 async def known(tx: Connection, endpoint_id: str, project_id: str) -> bool:
@@ -119,6 +184,11 @@ async def disable(tx: Connection, endpoint_id: str, reason: str, *, now: int) ->
     return bool(await tx.fetch(DISABLE, {"id": endpoint_id, "reason": reason, "now": now}))
 
 
+async def note_health(tx: Connection, endpoint_id: str, health: str | None) -> None:
+    """Keep how it is doing. Only on a change: a success while all is well writes nothing."""
+    await tx.fetch(NOTE_HEALTH, {"id": endpoint_id, "health": health})
+
+
 def from_row(row: Any) -> Endpoint:
     """A row of `COLUMNS`."""
     return Endpoint(
@@ -129,9 +199,17 @@ def from_row(row: Any) -> Endpoint:
         hidden=bool(row[4]),
         description=row[5],
         events=row[6],
-        secret=row[7],
-        max_in_flight=row[8],
-        disabled_reason=row[9],
-        created_at=row[10],
-        updated_at=row[11],
+        filter=row[7],
+        format=EndpointFormat(row[8]),
+        headers=row[9],
+        max_in_flight=row[10],
+        rate_limit=row[11],
+        retry_schedule=row[12],
+        expires_at=row[13],
+        disabled_reason=row[14],
+        inactive_since=row[15],
+        health=row[16],
+        tested_at=row[17],
+        created_at=row[18],
+        updated_at=row[19],
     )

@@ -77,10 +77,19 @@ GET = select(COLUMNS, "FROM lanes WHERE kind = :kind AND key = :key")
 
 # Lanes that have work but no time: a bug elsewhere, mended here and counted.
 STRANDED_ENDPOINTS = """
-    UPDATE lanes SET next_due_at = (SELECT min(d.due_at) FROM deliveries d
-                                     WHERE d.endpoint_id = lanes.key AND d.status = 'pending')
+    UPDATE lanes SET next_due_at = (
+            SELECT min(at) FROM (
+                SELECT min(d.due_at) AS at FROM deliveries d
+                 WHERE d.endpoint_id = lanes.key AND d.status = 'pending' AND d.attempts = 0
+                UNION ALL
+                SELECT min(d.due_at) AS at FROM deliveries d
+                 WHERE d.endpoint_id = lanes.key AND d.status = 'pending' AND d.attempts > 0
+            ) AS halves)
      WHERE kind = 'endpoint' AND owner IS NULL AND next_due_at IS NULL
-       AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = lanes.key AND d.status = 'pending')
+       AND (EXISTS (SELECT 1 FROM deliveries d
+                     WHERE d.endpoint_id = lanes.key AND d.status = 'pending' AND d.attempts = 0)
+            OR EXISTS (SELECT 1 FROM deliveries d
+                        WHERE d.endpoint_id = lanes.key AND d.status = 'pending' AND d.attempts > 0))
        AND EXISTS (SELECT 1 FROM endpoints e WHERE e.id = lanes.key AND e.status = 'active')
  RETURNING key
 """

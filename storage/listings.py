@@ -38,13 +38,13 @@ TASKS_OF_REFERENCE = select(
 )
 
 EVENT_COLUMNS: LiteralString = (
-    "id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, position"
+    "id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, test, position"
 )
 EVENTS = select(
     EVENT_COLUMNS,
     """
       FROM events
-     WHERE project_id = :project_id AND position > :after AND (CAST(:type AS TEXT) IS NULL OR type = :type)
+     WHERE project_id = :project_id AND position > :after AND test = 0 AND (CAST(:type AS TEXT) IS NULL OR type = :type)
      ORDER BY position
      LIMIT :batch
 """,
@@ -53,7 +53,7 @@ EVENTS_NEWEST = select(
     EVENT_COLUMNS,
     """
       FROM events
-     WHERE project_id = :project_id AND position < :after AND (CAST(:type AS TEXT) IS NULL OR type = :type)
+     WHERE project_id = :project_id AND position < :after AND test = 0 AND (CAST(:type AS TEXT) IS NULL OR type = :type)
      ORDER BY position DESC
      LIMIT :batch
 """,
@@ -241,7 +241,8 @@ def _event(row: Any) -> Event:
         created_at=row[7],
         body=bytes(row[8]),
         hard=bool(row[9]),
-        position=row[10],
+        test=bool(row[10]),
+        position=row[11],
     )
 
 

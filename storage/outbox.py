@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 from storage.database import Connection
+from storage.dialect import select
 from storage.records import Attempt, Delivery, Event, light
 
 INSERT_EVENT = """
-    INSERT INTO events (id, project_id, task_id, provider, model, type, sequence, created_at, body, hard)
-    VALUES (:id, :project_id, :task_id, :provider, :model, :type, :sequence, :created_at, :body, :hard)
+    INSERT INTO events (id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, test)
+    VALUES (:id, :project_id, :task_id, :provider, :model, :type, :sequence, :created_at, :body, :hard, :test)
 """
 
 EXISTING = """
@@ -25,20 +26,31 @@ INSERT_DELIVERY = """
         :created_at, :updated_at)
 """
 
-DUE = """
-    SELECT d.id, d.event_id, d.event_type, d.attempts, d.url, d.created_at, e.body
+DUE: LiteralString = """
+    d.id, d.event_id, d.event_type, d.attempts, d.url, coalesce(d.restarted_at, d.created_at), e.body, d.spent, e.test
       FROM deliveries d JOIN events e ON e.id = d.event_id
      WHERE d.endpoint_id = :endpoint_id AND d.status = 'pending' AND d.due_at <= :now
-     ORDER BY d.due_at
-     LIMIT :batch
 """
+DUE_FIRST = select(DUE, "AND d.attempts = 0 ORDER BY d.due_at LIMIT :batch")
+DUE_AGAIN = select(DUE, "AND d.attempts > 0 ORDER BY d.due_at LIMIT :batch")
 
+# Each half has its own partial index; a query that names neither would find no index at all.
 NEXT_DUE = """
-    SELECT min(due_at) FROM deliveries WHERE endpoint_id = :endpoint_id AND status = 'pending'
+    SELECT min(at) FROM (
+        SELECT min(due_at) AS at FROM deliveries WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts = 0
+        UNION ALL
+        SELECT min(due_at) AS at FROM deliveries WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts > 0
+    ) AS halves
 """
 
 NEXT_DUE_AFTER = """
-    SELECT min(due_at) FROM deliveries WHERE endpoint_id = :endpoint_id AND status = 'pending' AND due_at > :now
+    SELECT min(at) FROM (
+        SELECT min(due_at) AS at FROM deliveries
+         WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts = 0 AND due_at > :now
+        UNION ALL
+        SELECT min(due_at) AS at FROM deliveries
+         WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts > 0 AND due_at > :now
+    ) AS halves
 """
 
 # Compare-and-set on the number of attempts; the lane's epoch is checked in the same transaction (storage/lanes.py).
@@ -54,9 +66,21 @@ INSERT_ATTEMPT = """
     ON CONFLICT (delivery_id, number) DO NOTHING
 """
 
-CANCEL_PENDING = """
+CANCEL_FIRST = """
     UPDATE deliveries SET status = 'canceled', due_at = NULL, updated_at = :now
-     WHERE endpoint_id = :endpoint_id AND status = 'pending'
+     WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts = 0
+"""
+
+CANCEL_AGAIN = """
+    UPDATE deliveries SET status = 'canceled', due_at = NULL, updated_at = :now
+     WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts > 0
+"""
+
+# By hand, whatever became of it: due at once, with the whole schedule before it again.
+RESTART = """
+    UPDATE deliveries SET status = 'pending', due_at = :now, spent = attempts, restarted_at = :now, updated_at = :now
+     WHERE id = :id AND project_id = :project_id
+ RETURNING endpoint_id
 """
 
 
@@ -69,8 +93,10 @@ class Due:
     event_type: str
     attempts: int
     url: str | None
-    created_at: int
+    since: int  # when its schedule began
     body: bytes
+    spent: int = 0  # of its attempts, those made before that
+    test: bool = False
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -105,6 +131,7 @@ async def publish(tx: Connection, events: Sequence[Event], deliveries: Sequence[
                 "created_at": event.created_at,
                 "body": event.body,
                 "hard": int(event.hard),
+                "test": int(event.test),
             }
             for event in events
         ],
@@ -131,10 +158,11 @@ async def publish(tx: Connection, events: Sequence[Event], deliveries: Sequence[
     )
 
 
-async def due(tx: Connection, endpoint_id: str, *, now: int, batch: int) -> list[Due]:
-    """Deliveries of an endpoint that are due, oldest first."""
-    rows: list[Any] = await tx.fetch(DUE, {"endpoint_id": endpoint_id, "now": now, "batch": batch})
-    return [Due(*row) for row in rows]
+async def due(tx: Connection, endpoint_id: str, *, now: int, batch: int, again: bool = False) -> list[Due]:
+    """Deliveries of an endpoint that are due, oldest first: those never tried, or those to be tried again."""
+    params = {"endpoint_id": endpoint_id, "now": now, "batch": batch}
+    rows: list[Any] = await tx.fetch(DUE_AGAIN if again else DUE_FIRST, params)
+    return [Due(*(*row[:-1], bool(row[-1]))) for row in rows]
 
 
 async def next_due(tx: Connection, endpoint_id: str) -> int | None:
@@ -189,4 +217,11 @@ async def note_attempts(tx: Connection, attempts: Sequence[Attempt]) -> None:
 
 async def cancel_pending(tx: Connection, endpoint_id: str, *, now: int) -> None:
     """Stop owing: the endpoint is gone. The events stay in the feed."""
-    await tx.fetch(CANCEL_PENDING, {"endpoint_id": endpoint_id, "now": now})
+    for half in (CANCEL_FIRST, CANCEL_AGAIN):
+        await tx.fetch(half, {"endpoint_id": endpoint_id, "now": now})
+
+
+async def restart(tx: Connection, delivery_id: str, project_id: str, *, now: int) -> str | None:
+    """Make a delivery due, whatever became of it. Returns its endpoint, or None when there is no such delivery."""
+    rows = await tx.fetch(RESTART, {"id": delivery_id, "project_id": project_id, "now": now})
+    return str(rows[0][0]) if rows else None

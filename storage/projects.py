@@ -24,7 +24,9 @@ ALL = "SELECT id, name, secret, created_at FROM projects ORDER BY id"
 SEALED = """
     SELECT min(secret) FROM projects GROUP BY substr(secret, 1, 11)
     UNION
-    SELECT min(secret) FROM endpoints WHERE secret IS NOT NULL GROUP BY substr(secret, 1, 11)
+    SELECT min(sealed) FROM endpoint_secrets GROUP BY substr(sealed, 1, 11)
+    UNION
+    SELECT min(headers) FROM endpoints WHERE headers IS NOT NULL GROUP BY substr(headers, 1, 11)
 """
 
 INSERT_KEY = """

@@ -101,6 +101,14 @@ class EndpointStatus(StrEnum):
     DISABLED = "disabled"
 
 
+class EndpointFormat(StrEnum):
+    """How the events of an endpoint are written."""
+
+    STANDARD = "standard"  # the stored bytes
+    CLOUDEVENTS = "cloudevents"
+    OPENAI = "openai"
+
+
 class LaneKind(StrEnum):
     """Which sort of remote party a lane leads to."""
 
@@ -252,12 +260,13 @@ class Event:
     created_at: int
     body: bytes
     hard: bool = False  # the one hard end of its task
+    test: bool = False  # a sample for one endpoint, which tells nothing that happened
     position: int | None = None  # place in the feed, assigned by the database
 
 
 @light(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A subscriber's URL with its filter, secret and health."""
+    """A subscriber's URL with its filter, manners and health. Its secrets are rows of their own."""
 
     id: str
     project_id: str
@@ -266,11 +275,30 @@ class Endpoint:
     hidden: bool = False  # carries per-task URLs of one origin; not listed
     description: str | None = None
     events: str | None = None  # comma-separated types; None: the ends
-    secret: str | None = None  # sealed; None on hidden endpoints: the project's secret signs
+    filter: str | None = None  # JSON text of core.filters; None: whatever the event is about
+    format: EndpointFormat = EndpointFormat.STANDARD
+    headers: str | None = None  # sealed JSON object of the headers sent with every attempt
     max_in_flight: int = 8
+    rate_limit: int | None = None  # attempts a second
+    retry_schedule: str | None = None  # JSON list of the seconds before each retry; None: ours
+    expires_at: int | None = None  # the end of its lease
     disabled_reason: str | None = None
+    inactive_since: int | None = None  # when it was paused or disabled
+    health: str | None = None  # JSON of core.health.Health; None: nothing has failed since the last success
+    tested_at: int | None = None
     created_at: int
     updated_at: int
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class EndpointSecret:
+    """One of the secrets that sign for an endpoint. The newest is in force; older ones sign beside it until they retire."""
+
+    endpoint_id: str
+    number: int
+    sealed: str
+    created_at: int
+    retires_at: int | None = None
 
 
 @light(frozen=True, slots=True, kw_only=True)

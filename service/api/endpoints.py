@@ -20,9 +20,9 @@ from service.core.keys import NONCE_BYTES
 from service.core.request import Fault, Invalid, pointer, shown
 from service.core.times import iso
 from service.net.guard import Blocked
-from storage import endpoints, listings, outbox
+from storage import endpoint_secrets, endpoints, listings, outbox
 from storage.database import Connection
-from storage.records import Endpoint, LaneKind
+from storage.records import Endpoint, EndpointSecret, LaneKind
 
 CURSOR = re.compile(r"ep_[0-9A-Z]{26}")
 MEMBERS = ("url", "events", "description", "max_in_flight", "secret")
@@ -38,11 +38,14 @@ async def create(call: Call) -> Response:
     Query(call.request, ()).settle()
     context = call.context
     endpoint, secret = _subscription(await read_json(call.request, context.limits), call)
+    sealed = context.keyring.seal(secret, purpose="endpoint-secret", nonce=context.entropy(NONCE_BYTES))
 
     async def unit(tx: Connection) -> bool:
         if await endpoints.count(tx, call.project_id) >= context.limits.endpoints:
             return False
         await endpoints.insert(tx, endpoint)
+        row = EndpointSecret(endpoint_id=endpoint.id, number=1, sealed=sealed, created_at=endpoint.created_at)
+        await endpoint_secrets.insert(tx, row)
         return True
 
     if not await context.database.write(unit):
@@ -130,14 +133,12 @@ def _subscription(body: object, call: Call) -> tuple[Endpoint, str]:
     if faults:
         raise Invalid(faults)
     now = context.clock()
-    sealed = context.keyring.seal(secret, purpose="endpoint-secret", nonce=context.entropy(NONCE_BYTES))
     endpoint = Endpoint(
         id=context.mint("ep"),
         project_id=call.project_id,
         url=url,
         description=description,
         events=events,
-        secret=sealed,
         max_in_flight=in_flight,
         created_at=now,
         updated_at=now,

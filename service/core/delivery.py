@@ -14,6 +14,8 @@ from service.core.times import MINUTE, SECOND
 from storage.records import DeliveryStatus
 
 BLOCKED: Final = "blocked"  # our own guard refused the address; a resolver's failure is not this
+RENDER: Final = "render"  # the request could not be made: nothing left this machine
+RENDERINGS: Final = 3  # attempts at most for what cannot be made
 TIMEOUT: Final = "timeout"
 
 BUSY: Final = frozenset({429, 502, 503, 504})
@@ -45,12 +47,13 @@ def judge(
     jitter: float,
     created_at: int,
     hidden: bool = False,
+    spent: int = 0,
     schedule: Sequence[float] = RETRY_SCHEDULE,
 ) -> Verdict:
-    """The verdict on one attempt, itself included in `attempts_made`.
+    """The verdict on one attempt, itself included in `attempts_made`. The first `spent` belong to an earlier schedule.
 
-    `hidden`: the endpoint carries the per-task URLs of one origin. It is never disabled, and one URL's wish to be
-    left alone slows the others by a minute at most.
+    `created_at`: when the schedule began. `hidden`: the endpoint carries the per-task URLs of one origin. It is never
+    disabled, and one URL's wish to be left alone slows the others by a minute at most.
     """
     if status_code is not None and 200 <= status_code <= 299:
         return DELIVERED  # whatever the body, and even if reading it failed
@@ -65,13 +68,17 @@ def judge(
             disable_endpoint=not hidden,
             reason="HTTP 410: the receiver asked for no more",
         )
+    if error_class == RENDER and attempts_made >= RENDERINGS:
+        return Verdict(
+            status=DeliveryStatus.QUARANTINED, reason=f"the request could not be made in {attempts_made} attempts"
+        )
     wish = retry_after_at(retry_after, now)
     reason = explain(status_code, error_class)
     slow_until = wish or (now + BUSY_PAUSE if status_code in BUSY or error_class == TIMEOUT else None)
     if hidden and slow_until is not None:
         slow_until = min(slow_until, now + SHARED_PAUSE)
     due_at = retry_at(
-        attempts_made, now=now, jitter=jitter, retry_after_at=wish, created_at=created_at, schedule=schedule
+        attempts_made - spent, now=now, jitter=jitter, retry_after_at=wish, created_at=created_at, schedule=schedule
     )
     if due_at is None:
         return Verdict(
@@ -92,11 +99,17 @@ def explain(status_code: int | None, error_class: str | None) -> str:
 
 
 def headers_for(
-    event_id: str, timestamp: int, signature: str, attempt: int, event_type: str, user_agent: str
+    event_id: str,
+    timestamp: int,
+    signature: str,
+    attempt: int,
+    event_type: str,
+    user_agent: str,
+    content_type: str = "application/json",
 ) -> dict[str, str]:
     """The headers of one attempt. The last three are hints and not signed."""
     return {
-        "content-type": "application/json",
+        "content-type": content_type,
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature,

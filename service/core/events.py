@@ -12,12 +12,13 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
+from urllib.parse import urlsplit
 
 import orjson
 
 from service.core import ids, money
 from service.core.times import iso
-from storage.records import Failure, Output, Task, TaskStatus
+from storage.records import Charge, Endpoint, Failure, Output, Task, TaskStatus
 
 
 class EventType(StrEnum):
@@ -44,6 +45,8 @@ ENDS: Final[frozenset[str]] = frozenset(
     {EventType.TASK_SUCCEEDED, EventType.TASK_FAILED, EventType.TASK_CANCELED, EventType.TASK_EXPIRED}
 )
 
+SAMPLE_TASK: Final = "task_" + "0" * 26
+
 CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 
 AIM_BYTES: Final = 20 * 1024  # what an ordinary event stays under
@@ -60,14 +63,15 @@ def wants(endpoint_events: str | None, type: str) -> bool:
     return not named.isdisjoint({type, "*", f"{type.partition('.')[0]}.*"})
 
 
-def event_id(key: bytes, task_id: str, type: str, discriminator: str) -> str:
-    """The id of one fact: a run repeated after a crash or a restore finds the same one, so receivers drop the second.
+def event_id(key: bytes, subject_id: str, type: str, discriminator: str) -> str:
+    """The id of one fact about a task or an endpoint: a run repeated after a crash or a restore finds the same one, so receivers
+    drop the second.
 
     Never made of the sequence: after a restore the same number can be another fact. `key` must outlive the rotation
     of keys that sign, or the same fact would be renamed.
     """
-    fact = f"{task_id}\0{type}\0{discriminator}".encode()
-    return ids.beside(ids.EVENT, task_id, hmac.digest(key, fact, "sha256")[:10])
+    fact = f"{subject_id}\0{type}\0{discriminator}".encode()
+    return ids.beside(ids.EVENT, subject_id, hmac.digest(key, fact, "sha256")[:10])
 
 
 def task_view(task: Task, *, public_url: str, output_url: str | None) -> dict[str, object]:
@@ -167,6 +171,50 @@ def worth(amount: str | None, price: money.UnitPrice) -> str | None:
         return money.worth(amount, price)
     except money.BadAmount:
         return None
+
+
+def endpoint_view(endpoint: Endpoint, *, public_url: str) -> dict[str, object]:
+    """An endpoint as other endpoints are told of it: without its URL, whose path may be the receiver's secret."""
+    parts = urlsplit(endpoint.url)
+    return {
+        "id": endpoint.id,
+        "object": "endpoint",
+        "origin": f"{parts.scheme}://{parts.netloc}",
+        "description": endpoint.description,
+        "status": endpoint.status,
+        "disabled_reason": endpoint.disabled_reason,
+        "links": {"self": f"{public_url}/v1/endpoints/{endpoint.id}"},
+    }
+
+
+def sample_task(now: int) -> Task:
+    """A task that never was, for a test of an endpoint: everything an end has, with names no real one has."""
+    return Task(
+        id=SAMPLE_TASK,
+        project_id="",
+        account="sample",
+        provider="sample",
+        model="sample",
+        status=TaskStatus.SUCCEEDED,
+        input='{"prompt":"A paper boat drifts down a gutter","duration":5}',
+        metadata='{"sample":"true"}',
+        progress=100,
+        outputs=(Output(url="https://example.com/sample.mp4", duration="5"),),
+        final_at=now,
+        charge=Charge.NONE,
+        sequence=3,
+        deadline_at=now,
+        created_at=now,
+        submitted_at=now,
+        finished_at=now,
+        updated_at=now,
+    )
+
+
+def render_event(id: str, type: str, at: int, view: Mapping[str, object], *, test: bool = False) -> bytes:
+    """The body of an event that is not about a task of the project; a test says so where it is signed."""
+    event: dict[str, object] = {"id": id, "type": type, "timestamp": iso(at), "data": view}
+    return orjson.dumps(event | {"test": True} if test else event)
 
 
 def render_task_event(id: str, type: str, at: int, view: Mapping[str, object]) -> bytes:

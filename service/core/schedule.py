@@ -52,6 +52,11 @@ def retry_at(
     return at if at <= created_at + RETRY_WINDOW else None
 
 
+def schedule_of(text: str | None) -> Sequence[float]:
+    """The schedule of an endpoint's own list of waits before each retry; ours where it has none. The first attempt never waits."""
+    return RETRY_SCHEDULE if text is None else (0, *json.loads(text))
+
+
 SECONDS: Final = re.compile(r"[0-9]{1,12}")
 
 

@@ -85,6 +85,7 @@ class Ledger:
     steps: list[Step] = field(default_factory=list)
     arrivals: dict[LaneKey, int] = field(default_factory=dict)
     fresh: list[Fresh] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)  # projects that have an event which is of no task
 
     def arrive(self, kind: LaneKind, key: str, at: int) -> None:
         known = self.arrivals.get((kind, key))
@@ -120,4 +121,5 @@ class Batch:
     recorded: tuple[Recorded, ...]
     arrivals: Mapping[LaneKey, int]
     fresh: tuple[Fresh, ...]
+    told: frozenset[str] = frozenset()  # projects that have an event which is of no task
     unknown: tuple[str, ...] = ()  # accounts whose provider answered with words we do not know, one for each time

@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from service.core import events
+from service.core import events, filters
 from service.core.lifecycle import Draft, Outcome
 from service.pipeline.ledger import Fresh, Ledger
 from storage import endpoints, outbox
 from storage.database import Connection
-from storage.records import Delivery, Endpoint, Event, LaneKind, Task
+from storage.endpoints import Subscription
+from storage.records import Delivery, Event, LaneKind, Task
 
 
 async def publish(tx: Connection, ledger: Ledger) -> None:
     """Render each event once, and owe it to every endpoint that wants it."""
-    made = [_event(draft, ledger) for step in ledger.steps for draft in step.drafts]
+    made: list[tuple[Event, Task | None]] = [_event(draft, ledger) for step in ledger.steps for draft in step.drafts]
     if any(step.outcome is Outcome.CONFLICT for step in ledger.steps):
         made = list({event.id: (event, task) for event, task in reversed(made)}.values())[::-1]
         told = await outbox.existing(tx, [event.id for event, _ in made])  # the same contradiction is told once
         made = [(event, task) for event, task in made if event.id not in told]
     if not made:
         return
-    wanting = await endpoints.of_projects(tx, {event.project_id for event, _ in made})
+    await owe(tx, ledger, made)
+
+
+async def owe(
+    tx: Connection, ledger: Ledger, made: Sequence[tuple[Event, Task | None]], *, besides: str | None = None
+) -> None:
+    """Store events, and owe each to every endpoint that wants it, `besides` one."""
+    wanting = await endpoints.wanting(tx, {event.project_id for event, _ in made}, now=ledger.now)
+    if besides is not None:
+        wanting = [one for one in wanting if one.id != besides]
     owed: list[Delivery] = []
     places: Counter[str] = Counter()
     for event, task in made:
@@ -54,12 +64,20 @@ async def publish(tx: Connection, ledger: Ledger) -> None:
     await outbox.publish(tx, [event for event, _ in made], owed)
 
 
-def _subscribers(event: Event, task: Task, wanting: Sequence[Endpoint]) -> Iterator[tuple[str, str | None]]:
-    for endpoint in wanting:
-        if endpoint.project_id == event.project_id and events.wants(endpoint.events, event.type):
-            yield endpoint.id, None
-    if task.webhook_endpoint_id is not None and events.wants(task.webhook_events, event.type):
+def _subscribers(event: Event, task: Task | None, wanting: Sequence[Subscription]) -> Iterator[tuple[str, str | None]]:
+    for one in wanting:
+        if (
+            one.project_id == event.project_id
+            and events.wants(one.events, event.type)
+            and (one.filter is None or task is None or _passes(one.filter, task))
+        ):
+            yield one.id, None
+    if task is not None and task.webhook_endpoint_id is not None and events.wants(task.webhook_events, event.type):
         yield task.webhook_endpoint_id, task.webhook_url
+
+
+def _passes(filter: str, task: Task) -> bool:
+    return filters.load(filter).admits(task.provider, task.model, task.metadata)
 
 
 def _event(draft: Draft, ledger: Ledger) -> tuple[Event, Task]:

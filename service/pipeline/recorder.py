@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from service.core.observation import Observation
-from service.pipeline.ledger import Batch, Callback, Desk, Recorded
+from service.pipeline.ledger import Batch, Callback, Desk, Ledger, Recorded
 from service.pipeline.record import record
 from service.telemetry import failpoints
-from storage.database import Database
+from storage import lanes
+from storage.database import Connection, Database
 from storage.errors import Stale, StorageError, Unavailable
 
 log = logging.getLogger("taskrelay.record")
+
+T = TypeVar("T")
 
 BATCH = 256
 WAITING = 20_000
@@ -53,6 +57,28 @@ class Recorder:
                 log.error("%s of %s is kept in memory, storage: %s", seen.claim, seen.task_id, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 10.0)
+
+    async def write(self, unit: Callable[[Connection, Ledger], Awaitable[T]]) -> T:
+        """Run a unit that changes something else than tasks and may tell of it; then tell the lanes."""
+
+        async def whole(tx: Connection) -> tuple[T, Ledger]:
+            ledger = Ledger(desk=self._desk, now=self._desk.clock(), found={})
+            result = await unit(tx, ledger)
+            if ledger.arrivals:
+                await lanes.arrive(tx, ledger.arrivals)
+            return result, ledger
+
+        result, ledger = await self._database.write(whole)
+        if ledger.arrivals or ledger.told:
+            self._tell(
+                Batch(
+                    recorded=(),
+                    arrivals=ledger.arrivals,
+                    fresh=tuple(ledger.fresh),
+                    told=frozenset(ledger.told),
+                )
+            )
+        return result
 
     def submit(self, seen: Observation | Callback) -> asyncio.Future[Recorded]:
         if len(self._waiting) >= WAITING:
@@ -97,13 +123,16 @@ class Recorder:
         for account in result.unknown:
             self.unknown_vocabulary[account] += 1
             log.warning("%s answered in words we do not know; they are kept with the task", account)
-        try:
-            self._arrived(result)
-        except Exception:  # the batch is durable: whoever waits for it must hear so, and lanes find their rows anyway
-            log.exception("the lanes could not be told of a commit")
+        self._tell(result)
         for (_, done), recorded in zip(batch, result.recorded, strict=True):
             if not done.done():
                 done.set_result(recorded)
+
+    def _tell(self, batch: Batch) -> None:
+        try:
+            self._arrived(batch)
+        except Exception:  # the batch is durable: whoever waits for it must hear so, and lanes find their rows anyway
+            log.exception("the lanes could not be told of a commit")
 
     async def _write(self, seen: Sequence[Observation | Callback]) -> Batch:
         for _ in range(TRIES):

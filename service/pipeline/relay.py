@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from service.core import delivery, signature
-from service.core.schedule import Breaker
+from service.core import delivery
+from service.core.delivery import BLOCKED, RENDER, Verdict
+from service.core.health import WELL, Health, after_failure
+from service.core.schedule import Breaker, Bucket
 from service.net.sender import Sender, Sent
-from service.pipeline.ledger import Fresh
+from service.pipeline import operations, orders
+from service.pipeline.backlog import Backlog
+from service.pipeline.ledger import Fresh, Ledger
+from service.pipeline.orders import Orders, Sealed
+from service.pipeline.recorder import Recorder
 from service.telemetry import failpoints
-from storage import endpoints, lanes, outbox, projects
+from storage import endpoints, lanes, outbox
 from storage.database import Connection, Database
-from storage.errors import Missing
 from storage.outbox import Due, Settled
-from storage.records import Attempt, Endpoint, EndpointStatus, Lane
+from storage.records import Attempt, DeliveryStatus, Endpoint, Lane
 
 log = logging.getLogger("taskrelay.relay")
 
 SECOND = 1_000_000
-READ_AHEAD = 256  # deliveries of one lane in memory at most
-LOW_WATER = 64
 # Results are settled together: a commit for each would cost more than the request it records. What a crash may repeat is one batch.
 SETTLE_AT = 64
 SETTLE_WITHIN_SECONDS = 0.005
@@ -37,12 +39,22 @@ class RelayDesk:
     """What relaying needs beside its lane. `unseal`: (sealed text, purpose) → the secret to sign with."""
 
     database: Database
+    recorder: Recorder
     sender: Sender
     unseal: Callable[[str, str], str]
     clock: Callable[[], int]
     chance: Callable[[], float]
     user_agent: str
     attempt_seconds: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What the owner is to be told of a failing endpoint."""
+
+    since: int
+    used: int
+    reason: str
 
 
 class EndpointLane:
@@ -52,27 +64,28 @@ class EndpointLane:
         self.lane = lane
         self.lost = False
         self._desk = desk
-        self._endpoint: Endpoint | None = None
+        self._orders: Orders | None = None  # None: not read yet, or not to be sent to
+        self._endpoint: Endpoint | None = None  # as last read
         self._stale_at = 0
-        self._keys: list[bytes] = []
-        self._sealed: tuple[str, str] | None = None  # the secret the keys came from
-        self._ready: deque[Due] = deque()
-        self._known: set[str] = set()  # ready, in flight, or not yet settled: the reader skips these
+        self._backlog = Backlog()
         self._results: list[Settled] = []
         self._settle_by = 0
         self._disable: str | None = None
+        self._health = WELL
+        self._health_stored: str | None = None
+        self._alarms: list[Alarm] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._breaker = Breaker.load(lane.breaker)
+        self._bucket: Bucket | None = None
+        self._rate: int | None = None
         self._slow_until = lane.held_until or 0
-        self._more = True  # the database may hold due rows that are not in memory
-        self._missed = False  # a delivery came that was not taken; a read under way may not have seen it
         self._next_due_at: int | None = None
         self._stopping = False
         self._wake = asyncio.Event()
 
     @property
     def idle(self) -> bool:
-        return not (self._known or self._results or self._senders)
+        return not (self._backlog.known or self._results or self._senders)
 
     def ring(self, at: int) -> None:
         if self._next_due_at is None or at < self._next_due_at:
@@ -81,12 +94,11 @@ class EndpointLane:
 
     def hand(self, fresh: Fresh) -> None:
         """Take a delivery straight from its commit, unless older ones wait in the database or memory is full."""
-        full = len(self._known) >= READ_AHEAD or fresh.due.id in self._known
-        if self._more or full or not self._sending() or self._desk.clock() >= self._stale_at:
-            self._more = self._missed = True
+        now = self._desk.clock()
+        if self._sending(now) and now < self._stale_at:
+            self._backlog.offer(fresh.due)
         else:
-            self._known.add(fresh.due.id)
-            self._ready.append(fresh.due)
+            self._backlog.refuse()
         self._wake.set()
 
     def next_at(self) -> int | None:
@@ -94,10 +106,10 @@ class EndpointLane:
         if self._results:
             return now if self._must_settle(now) else self._settle_by
         at = self._next_due_at
-        startable = self._ready and len(self._senders) < self._cap() and not self._lease_too_short(now)
-        if startable or (self._more and len(self._ready) < LOW_WATER):
+        startable = self._backlog and len(self._senders) < self._cap(now) and not self._lease_too_short(now)
+        if startable or self._backlog.hungry:
             at = now
-        return None if at is None else max(at, self._open_at())
+        return None if at is None else max(at, self._open_at(now))
 
     async def wait(self, seconds: float) -> None:
         try:
@@ -107,11 +119,12 @@ class EndpointLane:
             pass
 
     async def next_due(self, tx: Connection) -> int | None:
+        now = self._desk.clock()
         endpoint = await endpoints.by_id(tx, self.lane.key)
-        if endpoint is None or endpoint.status is not EndpointStatus.ACTIVE:
+        if endpoint is None or not orders.sendable(endpoint, now):
             return None
         due = await outbox.next_due(tx, self.lane.key)
-        return None if due is None else max(due, self._open_at())
+        return None if due is None else max(due, self._open_at(now))
 
     async def stop(self) -> None:
         """Let what is in flight end, and settle it."""
@@ -127,13 +140,13 @@ class EndpointLane:
         now = self._desk.clock()
         done = len(self._results) if self._must_settle(now) else 0
         if self._next_due_at is not None and self._next_due_at <= now:
-            self._more, self._next_due_at = True, None
+            self._next_due_at = None
+            self._backlog.look_again()
         if done:
             await self._settle()
-        if self._open_at() > now + SET_ASIDE_SECONDS * SECOND:
-            self._set_aside()
-        refill = self._more and len(self._ready) < LOW_WATER and self._open_at() <= now
-        if refill:
+        if self._open_at(now) > now + SET_ASIDE_SECONDS * SECOND:
+            self._backlog.set_aside()  # a dead endpoint then costs neither memory nor a lane
+        if self._backlog.hungry and self._open_at(now) <= now:
             done += await self._read()
         return done + self._start_senders()
 
@@ -141,65 +154,67 @@ class EndpointLane:
         """Whether results have waited for company long enough, or none is to come."""
         return bool(self._results) and (len(self._results) >= SETTLE_AT or now >= self._settle_by or not self._senders)
 
-    def _sending(self) -> bool:
-        return self._endpoint is not None and self._endpoint.status is EndpointStatus.ACTIVE
+    def _sending(self, now: int) -> bool:
+        return self._orders is not None and orders.sendable(self._orders.endpoint, now)
 
-    def _set_aside(self) -> None:
-        """Forget what waits in memory; its rows stay due. A dead endpoint then costs neither memory nor a lane."""
-        if self._ready:
-            self._known -= {due.id for due in self._ready}
-            self._ready.clear()
-            self._more = True
-
-    def _open_at(self) -> int:
+    def _open_at(self, now: int) -> int:
         """The earliest instant at which the endpoint may be called."""
-        return max(self._slow_until, self._breaker.next_probe_at or 0)
+        at = max(self._slow_until, self._breaker.next_probe_at or 0)
+        return at if self._bucket is None else max(at, self._bucket.ready_at(now))
 
-    def _cap(self) -> int:
+    def _cap(self, now: int) -> int:
         """How many attempts may be in flight; a probe goes alone."""
-        if self._endpoint is None or not self._sending():
+        if self._orders is None or not self._sending(now):
             return 0
-        return 1 if self._breaker.open else self._endpoint.max_in_flight
+        return 1 if self._breaker.open else self._orders.endpoint.max_in_flight
 
     async def _read(self) -> int:
-        now = self._desk.clock()
-        limit = READ_AHEAD + len(self._known)
+        now, backlog, key = self._desk.clock(), self._backlog, self.lane.key
+        halves = [(half, backlog.read_limit(half)) for half in (backlog.firsts, backlog.agains) if half.hungry]
 
-        async def unit(tx: Connection) -> tuple[Endpoint | None, tuple[str, str] | None, list[Due], int | None]:
-            endpoint = await endpoints.by_id(tx, self.lane.key)
-            if endpoint is None or endpoint.status is not EndpointStatus.ACTIVE:
-                return endpoint, None, [], None
-            secret = (endpoint.secret, "endpoint-secret") if endpoint.secret is not None else None
-            if secret is None and (project := await projects.get(tx, endpoint.project_id)) is not None:
-                secret = (project.secret, "project-secret")
-            if secret is None:
-                raise Missing(f"endpoint {endpoint.id} has no secret to sign with: its project is gone")
-            due = await outbox.due(tx, self.lane.key, now=now, batch=limit)
-            return endpoint, secret, due, await outbox.next_due_after(tx, self.lane.key, now=now)
+        async def unit(tx: Connection) -> tuple[Endpoint | Sealed | None, list[list[Due]], int | None]:
+            found = await orders.read(tx, key, now=now)
+            if not isinstance(found, Sealed):
+                return found, [[] for _ in halves], None
+            due = [
+                await outbox.due(tx, key, now=now, batch=limit, again=half is backlog.agains) for half, limit in halves
+            ]
+            return found, due, await outbox.next_due_after(tx, key, now=now)
 
-        self._missed = False
-        endpoint, secret, found, following = await self._desk.database.read(unit)
-        if secret is not None and secret != self._sealed:
-            self._keys, self._sealed = [signature.decode_secret(self._desk.unseal(*secret))], secret
-        self._endpoint, self._stale_at = endpoint, now + ENDPOINT_FRESH_SECONDS * SECOND
-        if not self._sending():
-            self._set_aside()
-        unknown = [due for due in found if due.id not in self._known]
-        new = unknown[: READ_AHEAD - len(self._ready)]
-        self._ready.extend(new)
-        self._known.update(due.id for due in new)
-        self._more = self._missed or len(unknown) > len(new) or len(found) == limit
+        found, due, following = await self._desk.database.read(unit)
+        self._follow(found, now)
+        if self._orders is None:
+            backlog.set_aside()
+        new = sum(backlog.fill(half, rows, limit) for (half, limit), rows in zip(halves, due, strict=True))
+        if self._orders is None:
+            backlog.firsts.more = backlog.agains.more = False
         if following is not None and (self._next_due_at is None or following < self._next_due_at):
             self._next_due_at = following
-        return len(new)
+        return new
+
+    def _follow(self, found: Endpoint | Sealed | None, now: int) -> None:
+        """Go on with the endpoint as it was read."""
+        self._stale_at = now + ENDPOINT_FRESH_SECONDS * SECOND
+        if not isinstance(found, Sealed):
+            self._orders, self._endpoint = None, found
+            return
+        if self._orders is None or self._orders.sealed != found:
+            self._orders = Orders(found, self._desk.unseal)
+        endpoint = self._endpoint = found.endpoint
+        if endpoint.health != self._health_stored:
+            self._health_stored = endpoint.health  # as its last owner left it, or reset by hand
+            self._health = Health.load(endpoint.health)
+        if endpoint.rate_limit != self._rate:
+            self._rate = endpoint.rate_limit
+            self._bucket = Bucket(self._rate, now=now) if self._rate is not None else None
 
     def _start_senders(self) -> int:
-        endpoint, now = self._endpoint, self._desk.clock()
-        if endpoint is None or self._stopping or self.lost or self._open_at() > now or self._lease_too_short(now):
+        now = self._desk.clock()
+        if self._stopping or self.lost or self._open_at(now) > now or self._lease_too_short(now):
             return 0
-        wanted = min(len(self._ready), self._cap() - len(self._senders))
+        wanted = min(len(self._backlog), self._cap(now) - len(self._senders))
         for _ in range(wanted):
-            task = asyncio.create_task(self._send_all(endpoint))
+            task = asyncio.create_task(self._send_all())
             self._senders.add(task)
             task.add_done_callback(self._sender_ended)
         return max(wanted, 0)
@@ -210,35 +225,39 @@ class EndpointLane:
         if not task.cancelled() and task.exception() is not None:
             log.error("lane endpoint %s: a sender failed", self.lane.key, exc_info=task.exception())
 
-    async def _send_all(self, endpoint: Endpoint) -> None:
+    async def _send_all(self) -> None:
         """One sender: attempt after attempt while there is work and the endpoint may be called."""
-        desk = self._desk
-        while self._ready and not (self._stopping or self.lost or self._disable):
+        desk, backlog = self._desk, self._backlog
+        while (follow := self._orders) is not None and not (self._stopping or self.lost or self._disable):
             now = desk.clock()
-            if self._open_at() > now or not self._breaker.admit(now) or self._lease_too_short(now):
+            if not backlog or not self._may_send(follow.endpoint, now):
                 return
+            due = backlog.take()
+            try:
+                body, headers = follow.message(due, now, desk.user_agent)
+            except Exception as error:  # whatever it is: it is this event's own trouble, and others must flow
+                log.error("delivery %s cannot be made: %s: %s", due.id, type(error).__name__, error)
+                self._note(due, Sent(None, RENDER, 0), started_at=now, follow=follow)
+                continue
             self._breaker = self._breaker.sent(now)
-            due = self._ready.popleft()
-            url = due.url or endpoint.url
-            stamp = now // SECOND
-            headers = delivery.headers_for(
-                due.event_id,
-                stamp,
-                signature.sign(self._keys, due.event_id, stamp, due.body),
-                due.attempts + 1,
-                due.event_type,
-                desk.user_agent,
-            )
-            sent = await desk.sender.post(url, due.body, headers)
+            sent = await desk.sender.post(due.url or follow.endpoint.url, body, headers)
             failpoints.reach("after_post")
-            self._note(due, sent, started_at=now, endpoint=endpoint)
+            self._note(due, sent, started_at=now, follow=follow)
             if self._breaker.open:
                 return
+
+    def _may_send(self, endpoint: Endpoint, now: int) -> bool:
+        """Whether the next attempt may start now; takes its place in the rate."""
+        if self._slow_until > now or not self._breaker.admit(now) or self._lease_too_short(now):
+            return False
+        if endpoint.expires_at is not None and now >= endpoint.expires_at:
+            return False
+        return self._bucket is None or self._bucket.take(now)
 
     def _lease_too_short(self, now: int) -> bool:
         return self.lane.until - now < int((self._desk.attempt_seconds + START_SLACK_SECONDS) * SECOND)
 
-    def _note(self, due: Due, sent: Sent, *, started_at: int, endpoint: Endpoint) -> None:
+    def _note(self, due: Due, sent: Sent, *, started_at: int, follow: Orders) -> None:
         now = self._desk.clock()
         verdict = delivery.judge(
             status_code=sent.status_code,
@@ -247,10 +266,17 @@ class EndpointLane:
             attempts_made=due.attempts + 1,
             now=now,
             jitter=self._desk.chance(),
-            created_at=due.created_at,
-            hidden=endpoint.hidden,
+            created_at=due.since,
+            hidden=follow.endpoint.hidden,
+            spent=due.spent,
+            schedule=follow.schedule,
         )
-        self._breaker = self._breaker.record(now, sent.status_code is not None and sent.status_code < 500)
+        if due.test and verdict.status is DeliveryStatus.PENDING:
+            verdict = replace(verdict, status=DeliveryStatus.EXHAUSTED, due_at=None)
+        if sent.error_class != RENDER:
+            self._breaker = self._breaker.record(now, sent.status_code is not None and sent.status_code < 500)
+            if not (due.test or follow.endpoint.hidden):
+                self._judge_health(verdict, sent, now)
         if verdict.slow_until is not None:
             self._slow_until = max(self._slow_until, verdict.slow_until)
         if verdict.disable_endpoint:
@@ -260,58 +286,86 @@ class EndpointLane:
             self._wake.set()
         elif len(self._results) + 1 == SETTLE_AT:
             self._wake.set()
-        self._results.append(
-            Settled(
-                delivery_id=due.id,
-                was=due.attempts,
-                status=verdict.status.value,
-                due_at=verdict.due_at,
-                attempt=Attempt(
-                    delivery_id=due.id,
-                    number=due.attempts + 1,
-                    at=started_at,
-                    duration_ms=sent.duration_ms,
-                    status_code=sent.status_code,
-                    error_class=sent.error_class,
-                    response_head=sent.response_head,
-                ),
-            )
-        )
+        self._results.append(settled(due, sent, verdict, started_at))
+
+    def _judge_health(self, verdict: Verdict, sent: Sent, now: int) -> None:
+        if verdict.status is DeliveryStatus.DELIVERED:
+            self._health = WELL
+            return
+        found = after_failure(self._health, now, blocked=sent.error_class == BLOCKED)
+        self._health = found.health
+        reason = verdict.reason or "it failed"
+        if found.warn is not None:
+            self._alarms.append(Alarm(found.health.since or now, found.warn, reason))
+        if found.disable:
+            self._disable = self._disable or f"no success for 5 days; the last attempt: {reason}"
 
     async def _settle(self) -> None:
         """Write results back under the lane's epoch. If the lane is someone else's now, only the history is kept."""
         results, self._results = self._results, []
         disable, self._disable = self._disable, None
+        alarms, self._alarms = self._alarms, []
+        endpoint = self._endpoint
         now = self._desk.clock()
-        health = self._breaker.dump() if self._breaker.since is not None else None
+        breaker = self._breaker.dump() if self._breaker.since is not None else None
         held = self._slow_until if self._slow_until > now else None
-        changed = health != self.lane.breaker or held != self.lane.held_until
-        lane = replace(self.lane, breaker=health, held_until=held)
+        changed = breaker != self.lane.breaker or held != self.lane.held_until
+        lane = replace(self.lane, breaker=breaker, held_until=held)
+        health = self._health.dump() if self._health is not WELL else None
 
-        async def unit(tx: Connection) -> bool:
+        async def unit(tx: Connection, ledger: Ledger) -> bool:
             if not await lanes.hold(tx, lane):
                 await outbox.note_attempts(tx, [one.attempt for one in results])
                 return False
             await outbox.settle(tx, results, now=now)
-            if disable is not None and await endpoints.disable(tx, lane.key, disable, now=now):
-                await outbox.cancel_pending(tx, lane.key, now=now)
+            if health != self._health_stored:
+                await endpoints.note_health(tx, lane.key, health)
+            if endpoint is not None:
+                for one in alarms:
+                    await operations.warn(tx, ledger, endpoint, since=one.since, used=one.used, reason=one.reason)
+                if disable is not None:
+                    await operations.disable(tx, ledger, endpoint, disable)
             if changed:
                 await lanes.save_health(tx, lane)
             return True
 
         try:
-            held_still = await self._desk.database.write(unit)
+            held_still = await self._desk.recorder.write(unit)
         except BaseException:
             self._results = results + self._results
             self._disable = disable or self._disable
+            self._alarms = alarms + self._alarms
             raise
         failpoints.reach("after_settle")
         self.lost = self.lost or not held_still
+        self._health_stored = health
         self.lane = replace(lane, until=self.lane.until)
         if disable is not None:
-            self._endpoint = None  # read again before anything more is sent
-            self._set_aside()
+            self._orders = None  # read again before anything more is sent
+            self._backlog.set_aside()
+        self._forget(results)
+
+    def _forget(self, results: list[Settled]) -> None:
         for one in results:
-            self._known.discard(one.delivery_id)
+            self._backlog.known.discard(one.delivery_id)
             if one.due_at is not None and (self._next_due_at is None or one.due_at < self._next_due_at):
                 self._next_due_at = one.due_at
+
+
+def settled(due: Due, sent: Sent, verdict: Verdict, started_at: int) -> Settled:
+    """What is written of an attempt. Of a test neither time nor body is kept: it must not be of use for looking around."""
+    return Settled(
+        delivery_id=due.id,
+        was=due.attempts,
+        status=verdict.status.value,
+        due_at=verdict.due_at,
+        attempt=Attempt(
+            delivery_id=due.id,
+            number=due.attempts + 1,
+            at=started_at,
+            duration_ms=0 if due.test else sent.duration_ms,
+            status_code=sent.status_code,
+            error_class=sent.error_class,
+            response_head=None if due.test else sent.response_head,
+        ),
+    )

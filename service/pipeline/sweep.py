@@ -1,4 +1,4 @@
-"""Step 5 of the flow: what nobody else looks after. Deadlines of tasks without an account, and lanes left without a time."""
+"""Step 5 of the flow: what nobody else looks after. Deadlines of tasks without an account, lanes left without a time, leases that ended."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable
 
 from service.core.observation import Claim, Observation, Reading, Source
+from service.pipeline.ledger import Ledger
+from service.pipeline.operations import EXPIRED, disable
 from service.pipeline.recorder import Recorder
-from storage import lanes, tasks
-from storage.database import Database
+from storage import endpoints, lanes, tasks
+from storage.database import Connection, Database
 
 log = logging.getLogger("taskrelay.sweep")
 
@@ -26,7 +28,7 @@ class Sweep:
         self._clock = clock
 
     async def run_once(self) -> int:
-        """Returns how many tasks were reminded of their deadline and lanes mended."""
+        """Returns how many tasks were reminded of their deadline, lanes mended and endpoints disabled."""
         before = self._clock() - int(GRACE_SECONDS * SECOND)
         overdue = await self._database.read(lambda tx: tasks.overdue(tx, before=before, batch=BATCH))
         if overdue:
@@ -44,4 +46,18 @@ class Sweep:
         mended = await self._database.write(lanes.mend)
         for key in mended:
             log.error("lane %s had work and no time: mended; please report this", key)
-        return len(overdue) + len(mended)
+        return len(overdue) + len(mended) + await self._expire()
+
+    async def _expire(self) -> int:
+        """End the leases that are over."""
+        now = self._clock()
+        if not await self._database.read(lambda tx: endpoints.expired(tx, now=now, batch=1)):
+            return 0
+
+        async def unit(tx: Connection, ledger: Ledger) -> int:
+            over = await endpoints.expired(tx, now=now, batch=BATCH)
+            for endpoint in over:
+                await disable(tx, ledger, endpoint, EXPIRED)
+            return len(over)
+
+        return await self._recorder.write(unit)

@@ -37,7 +37,7 @@ class Watch:
         """Tell of a commit: its tasks changed, and their projects may have new events."""
         if not self._waiting:
             return
-        changed: set[str] = set()
+        changed: set[str] = set(batch.told)
         for one in batch.recorded:
             if one.task is not None and one.outcome in (Outcome.CHANGED, Outcome.CONFLICT):
                 changed |= {one.task.id, one.task.project_id}

@@ -144,7 +144,8 @@ CREATE TABLE events (
     sequence BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     body BYTEA NOT NULL, -- the exact bytes that are signed and sent
-    hard BIGINT NOT NULL
+    hard BIGINT NOT NULL,
+    test BIGINT NOT NULL -- 1: tells nothing that happened; not in the feed
 );
 CREATE INDEX events_by_project ON events (project_id, position);
 CREATE UNIQUE INDEX events_by_task ON events (task_id, sequence) WHERE task_id IS NOT NULL;
@@ -159,9 +160,17 @@ CREATE TABLE endpoints (
     hidden BIGINT NOT NULL,
     description TEXT,
     events TEXT,
-    secret TEXT, -- sealed; NULL: the project's secret signs
+    filter TEXT,
+    format TEXT NOT NULL,
+    headers TEXT, -- sealed: they may hold credentials
     max_in_flight BIGINT NOT NULL,
+    rate_limit BIGINT,
+    retry_schedule TEXT,
+    expires_at BIGINT,
     disabled_reason TEXT,
+    inactive_since BIGINT,
+    health TEXT, -- NULL: nothing has failed since the last success
+    tested_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT
@@ -169,6 +178,16 @@ CREATE TABLE endpoints (
 CREATE INDEX endpoints_by_project ON endpoints (project_id, id) WHERE deleted_at IS NULL;
 -- One hidden endpoint per (project, origin) carries the per-task URLs of that origin.
 CREATE UNIQUE INDEX endpoints_hidden ON endpoints (project_id, url) WHERE hidden = 1;
+CREATE INDEX endpoints_expiring ON endpoints (expires_at) WHERE expires_at IS NOT NULL AND status <> 'disabled';
+
+CREATE TABLE endpoint_secrets (
+    endpoint_id TEXT NOT NULL REFERENCES endpoints (id),
+    number BIGINT NOT NULL, -- the highest is the newest
+    sealed TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    retires_at BIGINT, -- NULL: the one in force; until then an older one signs too
+    PRIMARY KEY (endpoint_id, number)
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 
 CREATE TABLE deliveries (
     id TEXT NOT NULL PRIMARY KEY,
@@ -181,11 +200,16 @@ CREATE TABLE deliveries (
     attempts BIGINT NOT NULL,
     url TEXT,
     due_at BIGINT,
+    spent BIGINT NOT NULL DEFAULT 0, -- attempts made before it was last restarted: the schedule counts from there
+    restarted_at BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 ) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 CREATE UNIQUE INDEX deliveries_once ON deliveries (event_id, endpoint_id);
-CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE status = 'pending';
+-- Two, and a pending row is in one of them: first attempts are found however many retries are due before them.
+CREATE INDEX deliveries_first ON deliveries (endpoint_id, due_at) WHERE status = 'pending' AND attempts = 0;
+CREATE INDEX deliveries_again ON deliveries (endpoint_id, due_at) WHERE status = 'pending' AND attempts > 0;
+CREATE INDEX deliveries_failed ON deliveries (endpoint_id, created_at) WHERE status IN ('exhausted', 'canceled', 'quarantined');
 CREATE INDEX deliveries_by_project ON deliveries (project_id, id);
 
 CREATE TABLE attempts (

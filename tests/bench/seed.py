@@ -13,12 +13,13 @@ from service.bootstrap import clock, mint
 from service.core import events, signature
 from service.core.tokens import Tokens
 from service.settings import Settings
-from storage import endpoints, lanes, outbox, projects, tasks
+from storage import endpoint_secrets, endpoints, lanes, outbox, projects, tasks
 from storage.database import Connection
 from storage.records import (
     Charge,
     Delivery,
     Endpoint,
+    EndpointSecret,
     Event,
     LaneKind,
     Project,
@@ -68,12 +69,13 @@ async def tenant(settings: Settings, url: str, *, in_flight: int) -> Tenant:
                     id=made.endpoint_id,
                     project_id=made.project_id,
                     url=url,
-                    secret=sealed,
                     max_in_flight=in_flight,
                     created_at=now,
                     updated_at=now,
                 ),
             )
+            secret_row = EndpointSecret(endpoint_id=made.endpoint_id, number=1, sealed=sealed, created_at=now)
+            await endpoint_secrets.insert(tx, secret_row)
 
         await database.write(unit)
     return made

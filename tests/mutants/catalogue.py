@@ -230,10 +230,10 @@ MUTANTS = (
         harm="receivers that verify the bytes they got refuse every event",
         edits=(
             Edit(
-                file="service/pipeline/relay.py",
-                old="signature.sign(self._keys, due.event_id, stamp, due.body)",
-                new="signature.sign(self._keys, due.event_id, stamp, "
-                "(json := __import__('json')).dumps(json.loads(due.body)).encode())",
+                file="service/pipeline/orders.py",
+                old="signature.sign(self.keys(now), due.event_id, stamp, body)",
+                new="signature.sign(self.keys(now), due.event_id, stamp, "
+                "(json := __import__('json')).dumps(json.loads(body)).encode())",
             ),
         ),
         tests=("tests/service/pipeline",),
@@ -243,10 +243,10 @@ MUTANTS = (
         harm="receivers cannot tell a repeated event from a new one",
         edits=(
             Edit(
-                file="service/pipeline/relay.py",
-                old="            headers = delivery.headers_for(\n",
-                new="            due = __import__('dataclasses').replace(due, event_id=f'{due.event_id}{due.attempts}')\n"
-                "            headers = delivery.headers_for(\n",
+                file="service/pipeline/orders.py",
+                old="        headers = delivery.headers_for(\n",
+                new="        due = __import__('dataclasses').replace(due, event_id=f'{due.event_id}{due.attempts}')\n"
+                "        headers = delivery.headers_for(\n",
             ),
         ),
         tests=("tests/service/pipeline",),

@@ -8,6 +8,7 @@ from storage.records import (
     Attempt,
     Delivery,
     Endpoint,
+    EndpointSecret,
     Event,
     LaneKind,
     ObservationRow,
@@ -94,6 +95,16 @@ def endpoint(id: str = "ep_1", **more: object) -> Endpoint:
         "updated_at": NOW,
     }
     return Endpoint(**{**row, **more})  # type: ignore[arg-type]
+
+
+def secret(number: int = 1, endpoint_id: str = "ep_1", **more: object) -> EndpointSecret:
+    row: dict[str, object] = {
+        "endpoint_id": endpoint_id,
+        "number": number,
+        "sealed": f"sealed {number}",
+        "created_at": NOW,
+    }
+    return EndpointSecret(**{**row, **more})  # type: ignore[arg-type]
 
 
 def event(id: str = "evt_1", **more: object) -> Event:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from storage import endpoints
+from storage import endpoint_secrets, endpoints
 from storage.database import Connection, Database
 from storage.errors import Missing
 from storage.records import Endpoint, EndpointStatus
-from tests.storage.builders import NOW, PROJECT, endpoint, plant, project
+from tests.storage.builders import NOW, PROJECT, endpoint, plant, project, secret
 from tests.storage.strategies import ON_ONE_DATABASE, rows
 
 example = iter(range(1_000_000))
@@ -69,7 +69,12 @@ async def test_paused_endpoints_are_owed_events_and_disabled_hidden_and_deleted_
         endpoint("ep_7", project_id="prj_3"),
     )
     assert await delete(database, "ep_6")
-    assert await database.read(lambda tx: endpoints.of_projects(tx, ["prj_2", PROJECT, PROJECT])) == wanted
+    lasting = endpoint("ep_8", expires_at=NOW + 1, events="task.*", filter='{"model":["a"]}')
+    await plant(database, endpoint("ep_9", expires_at=NOW), lasting)
+    found = await database.read(lambda tx: endpoints.wanting(tx, ["prj_2", PROJECT, PROJECT], now=NOW))
+    assert found == [
+        endpoints.Subscription(one.id, one.project_id, one.events, one.filter) for one in [*wanted, lasting]
+    ]
 
 
 async def test_a_project_is_told_how_many_it_has(database: Database) -> None:
@@ -80,13 +85,15 @@ async def test_a_project_is_told_how_many_it_has(database: Database) -> None:
 
 
 async def test_deleting_forgets_the_secret_and_happens_once(database: Database) -> None:
-    await plant(database, endpoint(secret="sealed"))
+    await plant(database, endpoint(headers="sealed"))
+    await database.write(lambda tx: endpoint_secrets.insert(tx, secret()))
     assert await delete(database, project_id="prj_2") is False
     assert await delete(database) is True
     assert await delete(database) is False
     assert await get(database) is None
     assert await database.read(lambda tx: endpoints.by_id(tx, "ep_1")) is None
-    row = "SELECT status, disabled_reason, secret, deleted_at, updated_at FROM endpoints"
+    assert await database.read(lambda tx: tx.fetch("SELECT count(*) FROM endpoint_secrets")) == [(0,)]
+    row = "SELECT status, disabled_reason, headers, deleted_at, updated_at FROM endpoints"
     assert await database.read(lambda tx: tx.fetch(row)) == [("disabled", "deleted", None, NOW + 5, NOW + 5)]
 
 
@@ -113,5 +120,43 @@ async def test_disabling_says_why_and_happens_once(database: Database) -> None:
     await plant(database, endpoint())
     assert await database.write(lambda tx: endpoints.disable(tx, "ep_1", "gone", now=NOW + 5)) is True
     assert await database.write(lambda tx: endpoints.disable(tx, "ep_1", "failing", now=NOW + 6)) is False
-    expected = replace(endpoint(), status=EndpointStatus.DISABLED, disabled_reason="gone", updated_at=NOW + 5)
+    expected = replace(
+        endpoint(),
+        status=EndpointStatus.DISABLED,
+        disabled_reason="gone",
+        inactive_since=NOW + 5,
+        updated_at=NOW + 5,
+    )
     assert await get(database) == expected
+
+
+@ON_ONE_DATABASE
+@given(row=rows(Endpoint), changed=rows(Endpoint))
+async def test_every_field_that_may_change_can_be_saved(database: Database, row: Endpoint, changed: Endpoint) -> None:
+    id = f"ep_{next(example)}"
+    row = replace(row, id=id, project_id=PROJECT, hidden=False)
+    changed = replace(changed, id=id, project_id=PROJECT, hidden=False, created_at=row.created_at)
+    await plant(database, row)
+
+    async def unit(tx: Connection) -> None:
+        assert await endpoints.lock(tx, id, PROJECT) == row
+        await endpoints.save(tx, changed)
+
+    await database.write(unit)
+    assert await database.read(lambda tx: endpoints.get(tx, id, PROJECT)) == changed
+
+
+async def test_health_is_noted_beside_everything_else(database: Database) -> None:
+    await plant(database, endpoint(), endpoint("ep_2", hidden=True))
+    for id in ("ep_1", "ep_2"):
+        await database.write(lambda tx, id=id: endpoints.note_health(tx, id, "ill"))  # type: ignore[misc]
+    assert await get(database) == endpoint(health="ill")
+    assert await database.read(lambda tx: endpoints.by_id(tx, "ep_2")) == endpoint("ep_2", hidden=True)
+
+
+async def test_leases_that_ended_are_found_until_they_are_dealt_with(database: Database) -> None:
+    ended = endpoint("ep_1", expires_at=NOW), endpoint("ep_2", expires_at=NOW - 1, status=EndpointStatus.PAUSED)
+    await plant(database, *ended, endpoint("ep_3", expires_at=NOW + 1), endpoint("ep_4"))
+    await plant(database, endpoint("ep_5", expires_at=NOW, status=EndpointStatus.DISABLED))
+    assert await database.read(lambda tx: endpoints.expired(tx, now=NOW, batch=9)) == [ended[1], ended[0]]
+    assert await database.read(lambda tx: endpoints.expired(tx, now=NOW, batch=1)) == [ended[1]]

@@ -59,7 +59,7 @@ def failed(id: str = "dlv_1", *, was: int = 0, due_at: int = FUTURE) -> Settled:
 
 
 @ON_ONE_DATABASE
-@given(body=st.binary(max_size=200), url=TEXT | st.none(), created_at=INTEGER, attempts=INTEGER)
+@given(body=st.binary(max_size=200), url=TEXT | st.none(), created_at=INTEGER, attempts=st.integers(0, 2**63 - 1))
 async def test_what_is_sent_comes_back_byte_for_byte(
     database: Database, body: bytes, url: str | None, created_at: int, attempts: int
 ) -> None:
@@ -68,7 +68,7 @@ async def test_what_is_sent_comes_back_byte_for_byte(
         f"dlv_{n}", event_id=f"evt_{n}", endpoint_id=f"ep_{n}", url=url, created_at=created_at, attempts=attempts
     )
     await publish(database, [event(f"evt_{n}", body=body)], [owed])
-    [found] = await database.read(lambda tx: outbox.due(tx, f"ep_{n}", now=NOW, batch=2))
+    [found] = await database.read(lambda tx: outbox.due(tx, f"ep_{n}", now=NOW, batch=2, again=attempts > 0))
     assert found == outbox.Due(owed.id, owed.event_id, owed.event_type, attempts, url, created_at, body)
 
 
@@ -143,6 +143,29 @@ async def test_due_deliveries_come_oldest_first_and_capped(database: Database) -
 
     assert await ids(10) == ["dlv_old", "dlv_now"]
     assert await ids(1) == ["dlv_old"]
+
+
+async def test_what_was_never_tried_is_found_apart_from_what_was(database: Database) -> None:
+    await owe(database, delivery("dlv_1"), delivery("dlv_2", attempts=1), delivery("dlv_3", attempts=9, due_at=PAST))
+
+    async def ids(again: bool) -> list[str]:
+        found = await database.read(lambda tx: outbox.due(tx, "ep_1", now=NOW, batch=9, again=again))
+        return [one.id for one in found]
+
+    assert (await ids(False), await ids(True)) == (["dlv_1"], ["dlv_3", "dlv_2"])
+
+
+@pytest.mark.parametrize("status", DeliveryStatus)
+async def test_a_delivery_is_restarted_whatever_became_of_it(database: Database, status: DeliveryStatus) -> None:
+    await owe(database, delivery("dlv_1", status=status, attempts=10, due_at=None, created_at=PAST))
+
+    async def restart(project_id: str) -> str | None:
+        return await database.write(lambda tx: outbox.restart(tx, "dlv_1", project_id, now=NOW))
+
+    assert await restart("prj_2") is None
+    assert await restart("prj_1") == "ep_1"
+    [found] = await database.read(lambda tx: outbox.due(tx, "ep_1", now=NOW, batch=9, again=True))
+    assert (found.attempts, found.spent, found.since) == (10, 10, NOW)
 
 
 async def test_the_next_due_time_is_of_what_is_pending(database: Database) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from storage import callbacks, lanes, outbox, projects, tasks
+from storage import callbacks, endpoints, lanes, outbox, projects, tasks
 from storage.database import Connection
 from storage.records import DeliveryStatus, LaneKind, SubmissionStatus, TaskStatus
 from tests.storage.builders import ACCOUNT, NOW, PAST, delivery, event, finished, project, push, submission, task
@@ -42,9 +42,15 @@ HOT = {
     "callbacks.UNVERIFIED": (callbacks.UNVERIFIED, {"account": ACCOUNT, "batch": 20}, "observations_unverified"),
     "callbacks.ANY_UNVERIFIED": (callbacks.ANY_UNVERIFIED, {"account": ACCOUNT}, "observations_unverified"),
     "callbacks.PUSHED": (callbacks.PUSHED, {"task_id": "task_7", "batch": 20}, "sqlite_autoindex_observations_1"),
-    "outbox.DUE": (outbox.DUE, OF_ENDPOINT, "deliveries_due"),
-    "outbox.NEXT_DUE": (outbox.NEXT_DUE, OF_ENDPOINT, "deliveries_due"),
-    "outbox.NEXT_DUE_AFTER": (outbox.NEXT_DUE_AFTER, OF_ENDPOINT, "deliveries_due"),
+    "outbox.DUE_FIRST": (outbox.DUE_FIRST, OF_ENDPOINT, "deliveries_first"),
+    "outbox.DUE_AGAIN": (outbox.DUE_AGAIN, OF_ENDPOINT, "deliveries_again"),
+    "outbox.NEXT_DUE": (outbox.NEXT_DUE, OF_ENDPOINT, "deliveries_first"),
+    "outbox.NEXT_DUE again": (outbox.NEXT_DUE, OF_ENDPOINT, "deliveries_again"),
+    "outbox.NEXT_DUE_AFTER": (outbox.NEXT_DUE_AFTER, OF_ENDPOINT, "deliveries_first"),
+    "outbox.NEXT_DUE_AFTER again": (outbox.NEXT_DUE_AFTER, OF_ENDPOINT, "deliveries_again"),
+    "outbox.CANCEL_FIRST": (outbox.CANCEL_FIRST, OF_ENDPOINT, "deliveries_first"),
+    "outbox.CANCEL_AGAIN": (outbox.CANCEL_AGAIN, OF_ENDPOINT, "deliveries_again"),
+    "endpoints.EXPIRED": (endpoints.EXPIRED, {"now": NOW, "batch": 20}, "endpoints_expiring"),
     "lanes.CLAIM": (lanes.CLAIM, CLAIM, "lanes_due"),
     "lanes.HEARTBEAT": (lanes.HEARTBEAT, CLAIM, "lanes_owned"),
     "lanes.VOID_LEASES": (lanes.VOID_LEASES, {}, "lanes_owned"),

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.core import signature
-from storage import endpoints
+from storage import endpoint_secrets
 from storage.records import LaneKind
 from tests.service.api.house import House, order
 
@@ -29,9 +29,10 @@ async def test_the_secret_is_shown_once_and_kept_sealed(client: httpx.AsyncClien
     assert made["events"] == ["task.canceled", "task.expired", "task.failed", "task.succeeded"]
     again = (await client.get(f"/v1/endpoints/{made['id']}")).json()
     assert {**again, "secret": made["secret"]} == made
-    stored = await house.context.database.read(lambda tx: endpoints.get(tx, made["id"], house.project_id))
-    assert stored is not None and stored.secret is not None and made["secret"] not in stored.secret
-    assert house.context.keyring.open(stored.secret, "endpoint-secret") == made["secret"]
+    now = house.clock()
+    [stored] = await house.context.database.read(lambda tx: endpoint_secrets.live(tx, made["id"], now=now))
+    assert made["secret"] not in stored.sealed
+    assert house.context.keyring.open(stored.sealed, "endpoint-secret") == made["secret"]
 
 
 async def test_a_clients_own_secret_is_taken(client: httpx.AsyncClient) -> None:

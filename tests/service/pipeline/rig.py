@@ -40,10 +40,11 @@ from service.providers.registry import PROVIDERS
 from service.sandbox.jobs import Job
 from service.sandbox.subscriber import Answers, Received, Subscriber
 from service.sandbox.world import World
-from storage import callbacks, endpoints, lanes, projects, tasks
-from storage.database import Database, Row, open_database
+from storage import callbacks, endpoint_secrets, endpoints, lanes, projects, tasks
+from storage.database import Connection, Database, Row, open_database
 from storage.records import (
     Endpoint,
+    EndpointSecret,
     EndpointStatus,
     Lane,
     LaneKind,
@@ -188,6 +189,7 @@ class Rig:
         hidden: bool = False,
         status: EndpointStatus = EndpointStatus.ACTIVE,
         max_in_flight: int = 8,
+        **more: object,
     ) -> str:
         made = Endpoint(
             id=self.mint("ep"),
@@ -196,12 +198,20 @@ class Rig:
             status=status,
             hidden=hidden,
             events=events,
-            secret=None if hidden else self._secret("endpoint-secret"),
             max_in_flight=max_in_flight,
             created_at=self.clock(),
             updated_at=self.clock(),
+            **more,  # type: ignore[arg-type]
         )
-        await self.database.write(lambda tx: endpoints.insert(tx, made))
+        sealed = None if hidden else self._secret("endpoint-secret")
+
+        async def unit(tx: Connection) -> None:
+            await endpoints.insert(tx, made)
+            if sealed is not None:
+                row = EndpointSecret(endpoint_id=made.id, number=1, sealed=sealed, created_at=self.clock())
+                await endpoint_secrets.insert(tx, row)
+
+        await self.database.write(unit)
         return made.id
 
     async def task(
@@ -396,6 +406,7 @@ class Rig:
                 lane,
                 RelayDesk(
                     database=self.database,
+                    recorder=self.recorder,
                     sender=self.sender,
                     unseal=self.keyring.open,
                     clock=self.clock,

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from service.core.observation import Claim
 from service.core.schedule import RETRY_SCHEDULE
-from service.pipeline import relay
+from service.pipeline import backlog
 from service.pipeline.relay import EndpointLane
 from service.sandbox.subscriber import Answers
 from storage.errors import StorageError
@@ -210,8 +210,8 @@ async def test_no_delivery_is_sent_twice_whether_handed_over_or_read(
     rig: Rig, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commits, reads, sends and settlements in random order, with a memory so small that both ways are used."""
-    monkeypatch.setattr(relay, "READ_AHEAD", 6)
-    monkeypatch.setattr(relay, "LOW_WATER", 2)
+    monkeypatch.setattr(backlog, "FIRST_ROOM", 6)
+    monkeypatch.setattr(backlog, "AGAIN_ROOM", 2)
     dice = random.Random(seed)
     project = await rig.project()
     endpoint = await rig.endpoint(project, max_in_flight=dice.choice((1, 3)))
