@@ -15,7 +15,7 @@ AT_POSITION = """
 """
 
 WINDOW = """
-    SELECT e.position, e.id, e.type, e.provider, e.model, e.task_id, e.body, e.test,
+    SELECT e.position, e.created_at, e.id, e.type, e.provider, e.model, e.task_id, e.body, e.test,
            (SELECT d.id FROM deliveries d WHERE d.event_id = e.id AND d.endpoint_id = :endpoint_id)
       FROM events e
      WHERE e.project_id = :project_id AND e.position > :after
@@ -35,7 +35,7 @@ RESTART_FAILED = """
     UPDATE deliveries SET status = 'pending', due_at = :now, spent = attempts, restarted_at = :now, updated_at = :now
      WHERE id IN (
         SELECT d.id FROM deliveries d
-         WHERE d.endpoint_id = :endpoint_id AND d.status IN ('exhausted', 'canceled', 'quarantined') AND d.created_at >= :since
+         WHERE d.endpoint_id = :endpoint_id AND d.due_at IS NULL AND d.status <> 'delivered' AND d.created_at >= :since
            AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = d.event_id AND e.test = 1)
          ORDER BY d.created_at
          LIMIT :batch)
@@ -48,6 +48,7 @@ class Past:
     """An event of the feed, and whether it was owed to the endpoint."""
 
     position: int
+    created_at: int
     id: str
     type: str
     provider: str | None
@@ -76,7 +77,7 @@ async def window(tx: Connection, project_id: str, endpoint_id: str, *, after: in
     """The next events of the feed."""
     params = {"project_id": project_id, "endpoint_id": endpoint_id, "after": after, "batch": batch}
     rows: list[Any] = await tx.fetch(WINDOW, params)
-    return [Past(*(*row[:6], bytes(row[6]), bool(row[7]), row[8] is not None)) for row in rows]
+    return [Past(*(*row[:7], bytes(row[7]), bool(row[8]), row[9] is not None)) for row in rows]
 
 
 async def owe(tx: Connection, deliveries: Sequence[Delivery]) -> int:

@@ -15,7 +15,19 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api import auth, deliveries, endpoints, events, problems, projects, providers, tasks, uploads, whoami
+from service.api import (
+    auth,
+    deliveries,
+    endpoint_care,
+    endpoints,
+    events,
+    problems,
+    projects,
+    providers,
+    tasks,
+    uploads,
+    whoami,
+)
 from service.api.call import Answer, Call
 from service.api.context import Context
 from service.api.door import Door
@@ -39,11 +51,20 @@ ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
     ("POST", "/v1/endpoints", auth.WRITE_ENDPOINTS, endpoints.create),
     ("GET", "/v1/endpoints", auth.READ_ENDPOINTS, endpoints.page),
     ("GET", "/v1/endpoints/{id}", auth.READ_ENDPOINTS, endpoints.one),
+    ("PATCH", "/v1/endpoints/{id}", auth.WRITE_ENDPOINTS, endpoints.change),
     ("DELETE", "/v1/endpoints/{id}", auth.WRITE_ENDPOINTS, endpoints.delete),
+    ("POST", "/v1/endpoints/{id}/test", auth.WRITE_ENDPOINTS, endpoint_care.test),
+    ("POST", "/v1/endpoints/{id}/pause", auth.WRITE_ENDPOINTS, endpoint_care.pause),
+    ("POST", "/v1/endpoints/{id}/resume", auth.WRITE_ENDPOINTS, endpoint_care.resume),
+    ("GET", "/v1/endpoints/{id}/secret", auth.WRITE_ENDPOINTS, endpoint_care.secret),
+    ("POST", "/v1/endpoints/{id}/rotate", auth.WRITE_ENDPOINTS, endpoint_care.rotate),
+    ("GET", "/v1/endpoints/{id}/stats", auth.READ_ENDPOINTS, endpoint_care.stats),
+    ("POST", "/v1/endpoints/{id}/replay", auth.WRITE_ENDPOINTS, endpoint_care.replay),
     ("GET", "/v1/events", auth.ANYBODY, events.page),
     ("GET", "/v1/events/{id}", auth.ANYBODY, events.one),
     ("GET", "/v1/deliveries", auth.ANYBODY, deliveries.page),
     ("GET", "/v1/deliveries/{id}", auth.ANYBODY, deliveries.one),
+    ("POST", "/v1/deliveries/{id}/retry", auth.WRITE_ENDPOINTS, deliveries.retry),
     ("GET", "/v1/whoami", auth.ANYBODY, whoami.whoami),
     ("GET", "/v1/projects/current/secret", auth.WRITE_ENDPOINTS, projects.secret),
 )

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from starlette.responses import Response
 
 from service.api.call import Call, absent, listing, reply
+from service.api.problems import Problem
 from service.api.query import Query, cursor
 from service.core.times import iso
+from service.pipeline import replay
 from storage import listings
 from storage.database import Connection
 from storage.records import Attempt, Delivery, DeliveryStatus
@@ -58,6 +60,20 @@ async def one(call: Call) -> Response:
     if found is None:
         raise absent("dlv")
     return reply(view(found, attempts))
+
+
+async def retry(call: Call) -> Response:
+    """POST /v1/deliveries/{id}/retry: 202, due now whatever became of it, with the whole schedule before it again."""
+    Query(call.request, ()).settle()
+    delivery_id = call.id("dlv")
+    try:
+        found = await replay.retry(call.context.recorder, delivery_id, call.project_id)
+    except replay.Inactive as inactive:
+        raise Problem("endpoint_inactive", str(inactive)) from None
+    if found is None:
+        raise absent("dlv")
+    attempts = await call.context.database.read(lambda tx: listings.attempts(tx, [delivery_id]))
+    return reply(view(found, attempts[delivery_id]), 202)
 
 
 def view(delivery: Delivery, attempts: Sequence[Attempt]) -> dict[str, object]:

@@ -1,12 +1,11 @@
-"""/v1/endpoints: subscribe, list, read, unsubscribe."""
+"""/v1/endpoints: subscribe, list, read, change, unsubscribe."""
 
 from __future__ import annotations
 
-import base64
-import difflib
 import re
-from collections.abc import Mapping
+from dataclasses import replace
 
+import orjson
 from starlette.responses import Response
 
 from service.api.body import read_json
@@ -14,37 +13,40 @@ from service.api.call import Call, absent, listing, reply
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query, cursor
-from service.core import signature
-from service.core.events import ENDS, EventType
+from service.api.subscription import read_secret, settings_of
+from service.core.events import ENDS, iso_or_none
+from service.core.health import Health
 from service.core.keys import NONCE_BYTES
-from service.core.request import Fault, Invalid, pointer, shown
 from service.core.times import iso
-from service.net.guard import Blocked
+from service.net.client import MASK
+from service.pipeline.orders import HEADERS, SECRET
 from storage import endpoint_secrets, endpoints, listings, outbox
 from storage.database import Connection
 from storage.records import Endpoint, EndpointSecret, LaneKind
 
 CURSOR = re.compile(r"ep_[0-9A-Z]{26}")
-MEMBERS = ("url", "events", "description", "max_in_flight", "secret")
-SUBSCRIPTIONS = (*(type.value for type in EventType), "task.*", "account.*", "endpoint.*", "*")
-IN_FLIGHT_DEFAULT, IN_FLIGHT_MOST = 8, 64
-# Standard, padded base64: some verifiers refuse or misread anything else, and a signature they cannot check is worthless.
-SECRET = re.compile(r"whsec_((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)")
-SECRET_LEAST, SECRET_MOST = 24, 64
 
 
 async def create(call: Call) -> Response:
     """POST /v1/endpoints: 201, with the secret this once."""
     Query(call.request, ()).settle()
-    context = call.context
-    endpoint, secret = _subscription(await read_json(call.request, context.limits), call)
-    sealed = context.keyring.seal(secret, purpose="endpoint-secret", nonce=context.entropy(NONCE_BYTES))
+    context, now = call.context, call.context.clock()
+    stated = settings_of(await read_json(call.request, context.limits), context, besides=["secret"], needed=["url"])
+    secret = str(stated.pop("secret", None) or read_secret(None, context, []))
+    sealed = context.keyring.seal(secret, purpose=SECRET, nonce=context.entropy(NONCE_BYTES))
+    endpoint = Endpoint(
+        id=context.mint("ep"),
+        project_id=call.project_id,
+        created_at=now,
+        updated_at=now,
+        **stated,  # type: ignore[arg-type]
+    )
 
     async def unit(tx: Connection) -> bool:
         if await endpoints.count(tx, call.project_id) >= context.limits.endpoints:
             return False
         await endpoints.insert(tx, endpoint)
-        row = EndpointSecret(endpoint_id=endpoint.id, number=1, sealed=sealed, created_at=endpoint.created_at)
+        row = EndpointSecret(endpoint_id=endpoint.id, number=1, sealed=sealed, created_at=now)
         await endpoint_secrets.insert(tx, row)
         return True
 
@@ -54,7 +56,7 @@ async def create(call: Call) -> Response:
             f"A project has at most {context.limits.endpoints} endpoints. Delete one that is not needed.",
         )
     headers = {"location": f"{context.base}/v1/endpoints/{endpoint.id}"}
-    return reply({**view(endpoint), "secret": secret}, 201, headers)
+    return reply({**view(endpoint, context), "secret": secret}, 201, headers)
 
 
 async def page(call: Call) -> Response:
@@ -67,7 +69,8 @@ async def page(call: Call) -> Response:
         lambda tx: listings.endpoint_page(tx, call.project_id, after=start, limit=limit + 1)
     )
     kept, more = found[:limit], len(found) > limit
-    return reply(listing([view(one) for one in kept], has_more=more, next=cursor(kept[-1].id) if more else None))
+    views = [view(one, call.context) for one in kept]
+    return reply(listing(views, has_more=more, next=cursor(kept[-1].id) if more else None))
 
 
 async def one(call: Call) -> Response:
@@ -77,7 +80,31 @@ async def one(call: Call) -> Response:
     found = await call.context.database.read(lambda tx: endpoints.get(tx, endpoint_id, call.project_id))
     if found is None:
         raise absent("ep")
-    return reply(view(found))
+    return reply(view(found, call.context))
+
+
+async def change(call: Call) -> Response:
+    """PATCH /v1/endpoints/{id}: the members that are there; the rest stays."""
+    Query(call.request, ()).settle()
+    context, endpoint_id = call.context, call.id("ep")
+    stated = settings_of(await read_json(call.request, context.limits), context)
+    now = context.clock()
+
+    async def unit(tx: Connection) -> Endpoint | None:
+        found = await endpoints.lock(tx, endpoint_id, call.project_id)
+        if found is None:
+            return None
+        changed = replace(found, updated_at=now, **stated)  # type: ignore[arg-type]
+        if changed.url != found.url:
+            changed = replace(changed, health=None)  # what failed was elsewhere
+        await endpoints.save(tx, changed)
+        return changed
+
+    changed = await context.database.write(unit)
+    if changed is None:
+        raise absent("ep")
+    context.ring((LaneKind.ENDPOINT, endpoint_id), now)  # its lane reads it again
+    return reply(view(changed, context))
 
 
 async def delete(call: Call) -> Response:
@@ -98,115 +125,26 @@ async def delete(call: Call) -> Response:
     return Response(status_code=204)
 
 
-def view(endpoint: Endpoint) -> dict[str, object]:
-    """An endpoint as the API shows it. `events`: also for one that named none."""
+def view(endpoint: Endpoint, context: Context) -> dict[str, object]:
+    """An endpoint as the API shows it. `events`: also for one that named none. Of headers the names alone."""
+    headers = orjson.loads(context.keyring.open(endpoint.headers, HEADERS)) if endpoint.headers else {}
     return {
         "id": endpoint.id,
         "object": "endpoint",
         "url": endpoint.url,
         "events": endpoint.events.split(",") if endpoint.events is not None else sorted(ENDS),
+        "filter": orjson.loads(endpoint.filter) if endpoint.filter else None,
+        "format": endpoint.format,
+        "headers": dict.fromkeys(headers, MASK),
         "description": endpoint.description,
         "status": endpoint.status,
         "disabled_reason": endpoint.disabled_reason,
+        "inactive_since": iso_or_none(endpoint.inactive_since),
+        "failing_since": iso_or_none(Health.load(endpoint.health).since),
         "max_in_flight": endpoint.max_in_flight,
+        "rate_limit": endpoint.rate_limit,
+        "retry_schedule": orjson.loads(endpoint.retry_schedule) if endpoint.retry_schedule else None,
+        "expires_at": iso_or_none(endpoint.expires_at),
         "created_at": iso(endpoint.created_at),
         "updated_at": iso(endpoint.updated_at),
     }
-
-
-def _subscription(body: object, call: Call) -> tuple[Endpoint, str]:
-    """The endpoint a body asks for, and its secret. Raises `Invalid` with every fault."""
-    context = call.context
-    faults: list[Fault] = []
-    if not isinstance(body, dict):
-        raise Invalid([Fault(pointer="", detail="This must be an object.")])
-    for name in body:
-        if name not in MEMBERS:
-            close = difflib.get_close_matches(name[:40].lower(), MEMBERS, n=1)
-            hint = f"Did you mean {close[0]}?" if close else "Leave it out."
-            faults.append(Fault(pointer=pointer(name), detail=f'There is no "{shown(name)}". {hint}'))
-    url = _url(body, context, faults)
-    events = _events(body.get("events"), faults)
-    description = _description(body.get("description"), faults)
-    in_flight = _in_flight(body.get("max_in_flight"), faults)
-    secret = _secret(body.get("secret"), context, faults)
-    if faults:
-        raise Invalid(faults)
-    now = context.clock()
-    endpoint = Endpoint(
-        id=context.mint("ep"),
-        project_id=call.project_id,
-        url=url,
-        description=description,
-        events=events,
-        max_in_flight=in_flight,
-        created_at=now,
-        updated_at=now,
-    )
-    return endpoint, secret
-
-
-def _url(body: Mapping[str, object], context: Context, faults: list[Fault]) -> str:
-    value = body.get("url")
-    if not isinstance(value, str):
-        detail = "This is required." if value is None else "This must be text, in quotes."
-        faults.append(Fault(pointer="/url", detail=detail))
-        return ""
-    try:
-        context.policy.judge_url(value)
-    except Blocked as blocked:
-        faults.append(Fault(pointer="/url", detail=blocked.reason))
-    return value
-
-
-def _events(value: object, faults: list[Fault]) -> str | None:
-    """The types subscribed to, as stored; None: the ends."""
-    if value is None:
-        return None
-    if not isinstance(value, list) or not 1 <= len(value) <= 2 * len(SUBSCRIPTIONS):
-        detail = "This must be a list of event types. Leave it out to get the ends: " + ", ".join(sorted(ENDS))
-        faults.append(Fault(pointer="/events", detail=detail))
-        return None
-    for index, type in enumerate(value):
-        if not isinstance(type, str):
-            faults.append(Fault(pointer=pointer("events", index), detail="This must be text, in quotes."))
-        elif type not in SUBSCRIPTIONS:
-            # The shared "task." alone is half of any two types, so only a slip of the pen is close.
-            close = difflib.get_close_matches(type[:40], SUBSCRIPTIONS, n=1, cutoff=0.8)
-            hint = f"Did you mean {close[0]}?" if close else f"There is {', '.join(SUBSCRIPTIONS)}."
-            detail = f'There is no event type "{shown(type)}". {hint}'
-            faults.append(Fault(pointer=pointer("events", index), detail=detail))
-    return ",".join(dict.fromkeys(type for type in value if isinstance(type, str)))
-
-
-def _description(value: object, faults: list[Fault]) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.isprintable() or len(value) > 500:
-        faults.append(
-            Fault(pointer="/description", detail="This must be at most 500 printable characters on one line.")
-        )
-        return None
-    return value
-
-
-def _in_flight(value: object, faults: list[Fault]) -> int:
-    if value is None:
-        return IN_FLIGHT_DEFAULT
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= IN_FLIGHT_MOST:
-        detail = f"This must be a whole number from 1 to {IN_FLIGHT_MOST}."
-        faults.append(Fault(pointer="/max_in_flight", detail=detail))
-        return IN_FLIGHT_DEFAULT
-    return value
-
-
-def _secret(value: object, context: Context, faults: list[Fault]) -> str:
-    """The client's own secret, or a new one."""
-    if value is None:
-        return signature.new_secret(context.entropy(signature.SECRET_BYTES))
-    found = SECRET.fullmatch(value) if isinstance(value, str) and len(value) <= 200 else None
-    if found is None or not SECRET_LEAST <= len(base64.b64decode(found[1])) <= SECRET_MOST:
-        detail = f'This must be "whsec_" and standard base64 of {SECRET_LEAST} to {SECRET_MOST} random bytes. '
-        faults.append(Fault(pointer="/secret", detail=detail + "Leave it out to get one made."))
-        return ""
-    return str(value)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from service.core.observation import Claim, Source
-from service.pipeline import relay
+from service.pipeline import backlog
 from service.pipeline.relay import EndpointLane
 from service.sandbox.script import Step
 from service.sandbox.subscriber import Answers
@@ -89,11 +89,11 @@ async def test_a_lease_too_short_to_buy_within_is_waited_out(rig: Rig) -> None:
 
 async def test_a_secret_that_cannot_be_opened_does_not_spin_its_lane(rig: Rig) -> None:
     endpoint = await owe(rig)
-    [(secret,)] = await rig.rows("SELECT secret FROM endpoints WHERE id = :id", id=endpoint)
-    await rig.run("UPDATE endpoints SET secret = 'k1.00000000.AAAA' WHERE id = :id", id=endpoint)
+    [(secret,)] = await rig.rows("SELECT sealed FROM endpoint_secrets WHERE endpoint_id = :id", id=endpoint)
+    await rig.run("UPDATE endpoint_secrets SET sealed = 'k1.00000000.AAAA' WHERE endpoint_id = :id", id=endpoint)
     assert 5 <= await turns_in(rig, MINUTES) < 50, "tried again, ever more seldom"
     assert await rig.deliveries(endpoint) == [("pending", 0)]
-    await rig.run("UPDATE endpoints SET secret = :secret WHERE id = :id", secret=secret, id=endpoint)
+    await rig.run("UPDATE endpoint_secrets SET sealed = :secret WHERE endpoint_id = :id", secret=secret, id=endpoint)
     await rig.settle()
     assert await rig.deliveries(endpoint) == [("delivered", 1)]
 
@@ -184,8 +184,7 @@ async def test_an_answer_that_cannot_be_stored_is_not_asked_for_at_full_speed(ri
 
 
 async def test_a_full_memory_and_busy_senders_do_not_spin(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "READ_AHEAD", 30)
-    monkeypatch.setattr(relay, "LOW_WATER", 10)
+    monkeypatch.setattr(backlog, "FIRST_ROOM", 30)
     endpoint = await owe(rig, count=50)
     rig.subscriber.answers = Answers(status=None, times=8)  # every sender hangs
     await rig.claim()

@@ -103,3 +103,20 @@ async def test_every_step_stands_in_the_timeline_with_the_events_it_told(still: 
     last = (await still.timeline(task))[-1]
     assert orjson.loads(last.detail)["events"] == ["task.succeeded"]
     assert last.source == Source.POLL
+
+
+async def test_a_filter_narrows_what_an_endpoint_is_owed(still: Rig) -> None:
+    project = await still.project()
+    texts = [
+        '{"provider":["cloudsway"],"model":["kling-*"]}',
+        '{"provider":["ulazai"]}',
+        '{"metadata":{"shop":["eu-*"]}}',
+        '{"metadata":{"shop":["us-*"]}}',
+    ]
+    everybody = [await still.endpoint(project, filter=text) for text in texts]
+    hidden = await still.endpoint(project, url="https://hook.example", hidden=True)
+    webhook = (hidden, "https://hook.example/mine", None)
+    task = await still.task(project, metadata='{"shop":"eu-1"}', webhook=webhook)
+    await still.bound(task, "18")
+    await still.see(task, Claim.SUCCEEDED, job="18", outputs=VIDEO)
+    assert [len(await still.deliveries(one)) for one in (*everybody, hidden)] == [1, 0, 1, 0, 1]

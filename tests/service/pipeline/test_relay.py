@@ -5,6 +5,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable
 from dataclasses import replace
+from itertools import pairwise
 
 import orjson
 import pytest
@@ -427,3 +428,184 @@ async def test_an_endpoint_paused_before_it_was_ever_sent_to_keeps_what_it_is_ow
     await rig.stretch(3600)
     assert rig.received() == []
     assert await rig.deliveries(endpoint) == [("pending", 0)]
+
+
+# Manners and health of an endpoint
+
+
+async def test_a_failing_endpoint_gets_ten_attempts_over_three_days_and_none_too_early(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dice = random.Random(3)
+    project = await rig.project()
+    endpoint = await rig.endpoint(project)
+    worker = await sending(rig, endpoint)
+    worker._desk = replace(worker._desk, chance=dice.random)
+    began = rig.clock()
+    await ended(rig, project)
+    rig.subscriber.answers = Answers(status=500, times=100)
+    await rig.stretch(100 * 3600)
+    assert await rig.deliveries(endpoint) == [("exhausted", 10)]
+    times = [int(str(at)) for (at,) in await rig.rows("SELECT at FROM attempts ORDER BY number")]
+    waits = [(after - before) / SECOND for before, after in pairwise(times)]
+    for wait, promised in zip(waits, RETRY_SCHEDULE[1:], strict=True):
+        assert promised <= wait <= promised * 1.1 + 61, "jitter only adds (and a breaker's pause)"
+    assert times[-1] - began >= 72 * 3600 * SECOND
+
+
+async def test_an_endpoint_has_its_own_schedule_and_headers(rig: Rig) -> None:
+    sealed = rig.keyring.seal('{"x-shop":"eu"}', purpose="endpoint-headers", nonce=b"n" * 12)
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, retry_schedule="[60,120]", headers=sealed)
+    await ended(rig, project)
+    rig.subscriber.answers = Answers(status=500, times=100)
+    await rig.stretch(1000)
+    assert await rig.deliveries(endpoint) == [("exhausted", 3)]
+    times = [int(str(at)) for (at,) in await rig.rows("SELECT at FROM attempts ORDER BY number")]
+    assert [round((b - a) / SECOND) for a, b in pairwise(times)] == [60, 120]
+    assert {one.headers["x-shop"] for one in rig.received()} == {"eu"}
+
+
+async def test_an_endpoint_is_sent_to_at_its_rate(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, rate_limit=2, max_in_flight=8)
+    for _ in range(20):
+        await ended(rig, project)
+    await rig.stretch(12)
+    assert await rig.deliveries(endpoint) == [("delivered", 1)] * 20
+    times = sorted(int(str(at)) for (at,) in await rig.rows("SELECT at FROM attempts"))
+    assert all(later - earlier >= 4.9 * SECOND for earlier, later in zip(times, times[10:], strict=False))
+
+
+async def test_first_attempts_are_not_starved_by_retries_nor_retries_by_them(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, max_in_flight=1)
+    for _ in range(150):
+        await ended(rig, project)
+    await rig.run("UPDATE deliveries SET attempts = 1, due_at = due_at - 1000000000")
+    for _ in range(150):
+        await ended(rig, project)
+    await rig.settle()
+    assert {status for status, _ in await rig.deliveries(endpoint)} == {"delivered"}
+    order = [one.headers["taskrelay-attempt"] for one in rig.received()]
+    assert 20 <= order[:100].count("2") <= 30, "every fourth"
+
+
+async def test_an_event_that_cannot_be_made_is_quarantined_and_holds_nobody_up(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, max_in_flight=1)
+    await ended(rig, project)
+    await rig.run("UPDATE events SET id = 'evt.bad' WHERE type = 'task.failed'")
+    await rig.run("UPDATE deliveries SET event_id = 'evt.bad'")
+    for _ in range(3):
+        await ended(rig, project)
+    await rig.stretch(1)
+    assert Counter(await rig.deliveries(endpoint)) == {("pending", 1): 1, ("delivered", 1): 3}
+    await rig.stretch(3600)
+    assert Counter(await rig.deliveries(endpoint)) == {("quarantined", 3): 1, ("delivered", 1): 3}
+    assert len(rig.received()) == 3
+    [(health,)] = await rig.rows("SELECT health FROM endpoints WHERE id = :id", id=endpoint)
+    assert health is None, "the endpoint has done nothing wrong"
+
+
+async def test_an_endpoint_that_fails_for_days_is_warned_of_and_disabled_and_the_others_are_told(rig: Rig) -> None:
+    project = await rig.project()
+    assert rig.network is not None
+    broken = await rig.endpoint(project, events="*")
+    watcher = await rig.endpoint(project, url=f"{rig.network.subscriber_url}/watcher", events="endpoint.*")
+    dead = f"{rig.network.subscriber_url.rsplit(':', 1)[0]}:9/hook"
+    await rig.run("UPDATE endpoints SET url = :url WHERE id = :id", url=dead, id=broken)
+    for _ in range(12):
+        await ended(rig, project)
+        await rig.stretch(12 * 3600)
+    told = [orjson.loads(one.body) for one in rig.received()]
+    assert [(one["type"], one["data"].get("patience_used")) for one in told] == [
+        ("endpoint.failing", 50),
+        ("endpoint.failing", 70),
+        ("endpoint.failing", 90),
+        ("endpoint.disabled", None),
+    ]
+    assert {one.path for one in rig.received()} == {"/watcher"}
+    assert "5 days" in told[-1]["data"]["disabled_reason"]
+    assert await rig.deliveries(watcher) == [("delivered", 1)] * 4
+    assert {status for status, _ in await rig.deliveries(broken)} == {"exhausted", "canceled"}
+    feed = await rig.rows("SELECT count(*) FROM events WHERE type LIKE 'endpoint.%'")
+    assert feed == [(4,)]
+
+
+async def test_one_success_forgets_the_failures_and_success_after_success_writes_nothing(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project)
+
+    async def health() -> object:
+        [(found,)] = await rig.rows("SELECT health FROM endpoints WHERE id = :id", id=endpoint)
+        return found
+
+    await ended(rig, project)
+    rig.subscriber.answers = Answers(status=500, times=1)
+    await rig.settle()
+    assert await health() is not None
+    await rig.stretch(60)
+    assert await health() is None
+    await rig.run("CREATE TRIGGER still BEFORE UPDATE OF health ON endpoints BEGIN SELECT RAISE(ABORT, 'written'); END")
+    for _ in range(5):
+        await ended(rig, project)
+    await rig.settle()
+    assert Counter(status for status, _ in await rig.deliveries(endpoint)) == {"delivered": 6}
+
+
+async def test_failures_are_remembered_by_the_next_owner_of_the_lane(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project)
+    rig.subscriber.answers = Answers(status=500, times=1000)
+    for _ in range(2):
+        await ended(rig, project)
+        await rig.settle()
+        rig.workers.clear()
+        await rig.run("UPDATE lanes SET owner = NULL, until = 0")
+        rig.clock.advance(13 * 3600)
+    await rig.settle()
+    [(found,)] = await rig.rows("SELECT health FROM endpoints WHERE id = :id", id=endpoint)
+    assert orjson.loads(str(found))["windows"] == 2
+
+
+async def test_a_refused_address_is_told_to_the_others_once(rig: Rig) -> None:
+    project = await rig.project()
+    assert rig.network is not None
+    blocked = await rig.endpoint(project, url="http://169.254.169.254/latest", events="*")
+    await rig.endpoint(project, url=f"{rig.network.subscriber_url}/watcher", events="endpoint.*")
+    for _ in range(3):
+        await ended(rig, project)
+        await rig.settle()
+    [told] = [orjson.loads(one.body) for one in rig.received()]
+    assert (told["type"], told["data"]["id"]) == ("endpoint.failing", blocked)
+    assert "blocked" in told["data"]["reason"]
+
+
+async def test_a_hidden_endpoint_is_never_disabled_however_long_it_fails(rig: Rig) -> None:
+    project = await rig.project()
+    assert rig.network is not None
+    hidden = await rig.endpoint(project, url="http://127.0.0.1", hidden=True)
+    dead = f"{rig.network.subscriber_url.rsplit(':', 1)[0]}:9/hook"
+    for _ in range(12):
+        await ended(rig, project, webhook=(hidden, dead, None))
+        await rig.stretch(12 * 3600)
+    rig.subscriber.answers = Answers(status=410, times=1)
+    await ended(rig, project, webhook=(hidden, f"{rig.network.subscriber_url}/gone", None))
+    await rig.stretch(60)
+    row = await rig.rows("SELECT status, health FROM endpoints WHERE id = :id", id=hidden)
+    assert row == [("active", None)]
+    assert await rig.rows("SELECT count(*) FROM events WHERE type LIKE 'endpoint.%'") == [(0,)]
+
+
+async def test_nothing_leaves_after_the_lease_though_it_was_ready(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, expires_at=rig.clock() + 60 * SECOND)
+    await ended(rig, project)
+    rig.subscriber.answers = Answers(status=500, times=1)
+    await rig.settle()
+    await rig.stretch(4)
+    await rig.run("UPDATE endpoints SET expires_at = :now WHERE id = :id", now=rig.clock(), id=endpoint)
+    await rig.stretch(60)
+    assert len(rig.received()) == 1
+    assert await rig.deliveries(endpoint) == [("pending", 1)]
