@@ -75,3 +75,24 @@ async def test_another_projects_deliveries_are_not_there(
         for query in ("", f"?task={task}", f"?event={delivery['event']}", f"?endpoint={delivery['endpoint']}"):
             assert (await stranger.get(f"/v1/deliveries{query}")).json()["data"] == []
         assert (await stranger.get(f"/v1/deliveries/{delivery['id']}")).status_code == 404
+
+
+async def test_a_delivery_is_retried_by_hand_whatever_became_of_it(
+    client: httpx.AsyncClient, house: House, calling: Calling
+) -> None:
+    made = (await client.post("/v1/endpoints", json={"url": "https://app.example.org/hooks"})).json()
+    task = (await client.post("/v1/tasks", json=order())).json()
+    await house.succeeded(task["id"])
+    [owed] = (await client.get("/v1/deliveries")).json()["data"]
+    path = f"/v1/deliveries/{owed['id']}/retry"
+    end = "UPDATE deliveries SET status = 'exhausted', attempts = 10, due_at = NULL"
+    await house.context.database.write(lambda tx: tx.fetch(end))
+    again = await client.post(path)
+    assert (again.status_code, again.json()["status"]) == (202, "pending")
+    async with calling(house.keys["stranger"]) as stranger:
+        assert (await stranger.post(path)).status_code == 404
+    async with calling(await house.key_with("tasks", "read")) as reader:
+        assert (await reader.post(path)).status_code == 403
+    await client.delete(f"/v1/endpoints/{made['id']}")
+    refused = await client.post(path)
+    assert (refused.status_code, refused.json()["code"]) == (409, "endpoint_inactive")

@@ -65,6 +65,30 @@ BAD: list[tuple[object, set[str]]] = [
     ({"url": URL, "secret": "whsec_" + "_" * 32}, {"/secret"}),
     ({"url": URL, "description": "a\nb"}, {"/description"}),
     ({"url": URL, "max_in_flight": 1000}, {"/max_in_flight"}),
+    ({"url": URL, "filter": []}, {"/filter"}),
+    (
+        {"url": URL, "filter": {"kind": "a", "model": [], "provider": 5}},
+        {"/filter/kind", "/filter/model", "/filter/provider"},
+    ),
+    ({"url": URL, "filter": {"metadata": {"a": [""], "b": ["x"] * 21}}}, {"/filter/metadata/a", "/filter/metadata/b"}),
+    ({"url": URL, "filter": {"metadata": {str(n): "x" for n in range(21)}}}, {"/filter/metadata"}),
+    ({"url": URL, "format": "xml"}, {"/format"}),
+    (
+        {"url": URL, "headers": {"Host": "x", "x": "a\nb", "é": "x", "ok": "y"}},
+        {"/headers/Host", "/headers/x", "/headers/é"},
+    ),
+    ({"url": URL, "headers": {f"x-{n}": "x" for n in range(21)}}, {"/headers"}),
+    ({"url": URL, "headers": {"X-A": "1", "x-a": "2"}}, {"/headers"}),
+    ({"url": URL, "headers": {f"x-{n}": "x" * 2000 for n in range(5)}}, {"/headers"}),
+    ({"url": URL, "rate_limit": 0}, {"/rate_limit"}),
+    ({"url": URL, "rate_limit": 1.5}, {"/rate_limit"}),
+    ({"url": URL, "retry_schedule": []}, {"/retry_schedule"}),
+    ({"url": URL, "retry_schedule": [1] * 21}, {"/retry_schedule"}),
+    ({"url": URL, "retry_schedule": [0]}, {"/retry_schedule"}),
+    ({"url": URL, "retry_schedule": [True]}, {"/retry_schedule"}),
+    ({"url": URL, "retry_schedule": [86_400] * 15}, {"/retry_schedule"}),
+    ({"url": URL, "expires_at": "2020-01-01T00:00:00Z"}, {"/expires_at"}),
+    ({"url": URL, "expires_at": 5}, {"/expires_at"}),
     ({"url": URL, "project_id": "prj_x", "status": "active"}, {"/project_id", "/status"}),
 ]
 
@@ -131,3 +155,88 @@ async def test_only_a_slip_of_the_pen_is_met_with_a_guess(client: httpx.AsyncCli
     listed = await client.get("/v1/events", params={"type": type})
     for answer in (subscribed, listed):
         assert hint in answer.json()["errors"][0]["detail"]
+
+
+MANNERS: dict[str, object] = {
+    "events": ["task.*"],
+    "filter": {"provider": ["cloudsway"], "model": ["kling-*"], "metadata": {"shop": ["eu-*", "us-1"]}},
+    "format": "cloudevents",
+    "description": "the shop",
+    "max_in_flight": 2,
+    "rate_limit": 5,
+    "retry_schedule": [5, 60],
+    "expires_at": "2030-01-01T00:00:00.000000Z",
+}
+
+
+async def test_what_was_asked_for_is_shown(client: httpx.AsyncClient) -> None:
+    made = await subscribe(client, **MANNERS)
+    assert {name: made[name] for name in MANNERS} == MANNERS
+    one_each = await subscribe(client, filter={"model": "kling-*", "metadata": {"shop": "eu"}})
+    assert one_each["filter"] == {"model": ["kling-*"], "metadata": {"shop": ["eu"]}}
+    assert (await subscribe(client, filter={}))["filter"] is None
+
+
+async def test_of_headers_the_names_are_shown_and_the_values_are_sealed(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    made = await subscribe(client, headers={"Authorization": "Bearer very-secret"})
+    assert made["headers"] == {"authorization": "****"}
+    [(stored,)] = await house.context.database.read(lambda tx: tx.fetch("SELECT headers FROM endpoints"))
+    assert "very-secret" not in str(stored)
+    assert "very-secret" in house.context.keyring.open(str(stored), "endpoint-headers")
+    changed = await client.patch(f"/v1/endpoints/{made['id']}", json={"headers": None})
+    assert changed.json()["headers"] == {}
+
+
+async def test_a_change_touches_what_it_names(client: httpx.AsyncClient, house: House) -> None:
+    made = await subscribe(client, **MANNERS)
+    house.clock.advance(1)
+    house.rung.clear()
+    changed = (
+        await client.patch(f"/v1/endpoints/{made['id']}", json={"description": "other", "rate_limit": None})
+    ).json()
+    assert changed.pop("updated_at") > str(made["updated_at"])
+    assert changed == {
+        **{name: value for name, value in made.items() if name not in ("secret", "updated_at")},
+        "description": "other",
+        "rate_limit": None,
+    }
+    assert (await client.get(f"/v1/endpoints/{made['id']}")).json()["description"] == "other"
+    assert (LaneKind.ENDPOINT, made["id"]) in [key for key, _ in house.rung], "its lane reads it again"
+
+
+async def test_every_member_but_the_url_goes_back_to_its_default(client: httpx.AsyncClient) -> None:
+    plain, made = await subscribe(client), await subscribe(client, **MANNERS)
+    reset = (await client.patch(f"/v1/endpoints/{made['id']}", json=dict.fromkeys(MANNERS))).json()
+    assert {name: reset[name] for name in MANNERS} == {name: plain[name] for name in MANNERS}
+    assert (await client.patch(f"/v1/endpoints/{made['id']}", json={"url": None})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        ({"secret": "x"}, {"/secret"}),
+        ({"status": "paused"}, {"/status"}),
+        ({"url": "http://10.9.9.9/"}, {"/url"}),
+        (5, {""}),
+    ],
+)
+async def test_a_bad_change_changes_nothing(client: httpx.AsyncClient, body: object, places: set[str]) -> None:
+    made = await subscribe(client)
+    answer = await client.patch(f"/v1/endpoints/{made['id']}", json=body)
+    assert answer.status_code == 422
+    assert {fault["pointer"] for fault in answer.json()["errors"]} == places
+    again = (await client.get(f"/v1/endpoints/{made['id']}")).json()
+    assert again["updated_at"] == made["updated_at"]
+
+
+async def test_another_url_starts_with_a_clean_record(client: httpx.AsyncClient, house: House) -> None:
+    made = await subscribe(client)
+    failing = "UPDATE endpoints SET health = '{\"since\":1790000000000000}'"
+    await house.context.database.write(lambda tx: tx.fetch(failing))
+    path = f"/v1/endpoints/{made['id']}"
+    assert (await client.patch(path, json={"description": "x"})).json()[
+        "failing_since"
+    ] == "2026-09-21T14:13:20.000000Z"
+    assert (await client.patch(path, json={"url": f"{URL}/new"})).json()["failing_since"] is None
