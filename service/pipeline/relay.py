@@ -279,7 +279,7 @@ class EndpointLane:
                 self._judge_health(verdict, sent, now)
         if verdict.slow_until is not None:
             self._slow_until = max(self._slow_until, verdict.slow_until)
-        if verdict.disable_endpoint:
+        if verdict.disable_endpoint and not due.test:
             self._disable = verdict.reason
         if not self._results:
             self._settle_by = now + int(SETTLE_WITHIN_SECONDS * SECOND)

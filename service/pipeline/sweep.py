@@ -43,10 +43,11 @@ class Sweep:
                     for task_id in overdue
                 ]
             )
+        expired = await self._expire()  # first: a lane whose lease is over has rows and rightly no time
         mended = await self._database.write(lanes.mend)
         for key in mended:
             log.error("lane %s had work and no time: mended; please report this", key)
-        return len(overdue) + len(mended) + await self._expire()
+        return len(overdue) + len(mended) + expired
 
     async def _expire(self) -> int:
         """End the leases that are over."""

@@ -78,7 +78,7 @@ async def test_the_schedule_is_the_endpoints_own_or_ours(still: Rig) -> None:
 async def test_one_that_is_not_sent_to_has_no_orders(still: Rig) -> None:
     project, now = await still.project(), still.clock()
     for more in ({"status": EndpointStatus.PAUSED}, {"expires_at": now}):
-        endpoint = await still.endpoint(project, **more)  # type: ignore[arg-type]
+        endpoint = await still.endpoint(project, **more)
         found = await still.database.read(lambda tx, endpoint=endpoint: orders.read(tx, endpoint, now=now))  # type: ignore[misc]
         assert found is not None and not isinstance(found, Sealed)
 

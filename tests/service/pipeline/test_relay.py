@@ -11,11 +11,14 @@ import orjson
 import pytest
 from standardwebhooks import Webhook
 
+from service.core import signature
 from service.core.observation import Claim
 from service.core.schedule import RETRY_SCHEDULE
 from service.pipeline import backlog
 from service.pipeline.relay import EndpointLane
+from service.pipeline.replay import send_sample
 from service.sandbox.subscriber import Answers
+from storage import endpoint_secrets
 from storage.errors import StorageError
 from storage.records import EndpointStatus, LaneKind, Task
 from tests.service.pipeline.parties import SECOND
@@ -609,3 +612,33 @@ async def test_nothing_leaves_after_the_lease_though_it_was_ready(rig: Rig) -> N
     await rig.stretch(60)
     assert len(rig.received()) == 1
     assert await rig.deliveries(endpoint) == [("pending", 1)]
+
+
+async def test_a_rotation_is_followed_by_a_running_lane_to_the_end_of_its_overlap(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project)
+    await ended(rig, project)
+    await rig.settle()
+    new = signature.new_secret(b"n" * 24)
+    sealed = rig.keyring.seal(new, purpose="endpoint-secret", nonce=b"n" * 12)
+    now = rig.clock()
+    await rig.database.write(
+        lambda tx: endpoint_secrets.rotate(tx, endpoint, sealed, now=now, retires_at=now + 9 * SECOND, most=10)
+    )
+    for seconds in (3, 6):
+        rig.clock.advance(seconds)
+        await ended(rig, project)
+        await rig.settle()
+    before, during, after = [one.headers["webhook-signature"].split() for one in rig.received()]
+    assert [len(one) for one in (before, during, after)] == [1, 2, 1]
+    last = rig.received()[-1]
+    assert Webhook(new).verify(last.body.encode(), dict(last.headers))
+
+
+async def test_a_test_that_is_told_the_receiver_is_gone_disables_nothing(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project)
+    rig.subscriber.answers = Answers(status=410, times=1)
+    await send_sample(rig.recorder, endpoint, project)
+    await rig.settle()
+    assert await rig.rows("SELECT status FROM endpoints") == [("active",)]
