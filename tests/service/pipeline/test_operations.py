@@ -45,8 +45,8 @@ async def test_the_other_endpoints_are_told_and_the_broken_one_is_not(still: Rig
     assert still.batches[-1].told == {project} and still.batches[-1].fresh[0].endpoint_id == told
 
 
-async def test_one_fact_is_told_once(still: Rig) -> None:
-    endpoint = await still.endpoint(await still.project())
+async def test_one_fact_is_told_once_and_never_to_the_one_it_is_about(still: Rig) -> None:
+    endpoint = await still.endpoint(await still.project(), events="*")
     assert await disable(still, endpoint)
     assert not await disable(still, endpoint)
 
@@ -56,7 +56,9 @@ async def test_one_fact_is_told_once(still: Rig) -> None:
         for _ in range(2):
             await operations.warn(tx, ledger, found, since=still.clock(), used=50, reason="HTTP 500")
 
+    await still.run("UPDATE endpoints SET status = 'active'")
     await still.recorder.write(warned)
+    assert await still.deliveries(endpoint) == []
     assert [event["type"] for event in await bodies(still)] == ["endpoint.disabled", "endpoint.failing"]
 
 

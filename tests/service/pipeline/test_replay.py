@@ -138,6 +138,7 @@ async def test_a_sample_goes_the_way_of_events_once_and_leaves_no_trace_of_the_r
     [one] = rig.received()
     assert one.valid and one.headers["taskrelay-event"] == "task.succeeded"
     assert '"test":true' in one.body
+    assert (await missing(rig, other, 0)).count == 0
     assert await rig.deliveries(other) == []
     with pytest.raises(TooSoon) as soon:
         await send_sample(rig.recorder, endpoint, project)
