@@ -121,6 +121,11 @@ class EndpointLane:
         while self._results:
             await self._settle()
 
+    def let_go(self) -> None:
+        """An attempt that is broken off is made again, with the same id and bytes."""
+        for running in self._senders:
+            running.cancel()
+
     async def run_once(self) -> int:
         """Settle what ended, read what is due, keep senders busy. Never waits for the subscriber."""
         self._wake.clear()
@@ -195,7 +200,9 @@ class EndpointLane:
 
     def _start_senders(self) -> int:
         endpoint, now = self._endpoint, self._desk.clock()
-        if endpoint is None or self._stopping or self.lost or self._open_at() > now or self._lease_too_short(now):
+        if endpoint is None or self._stopping or self.lost or self._disable or self._open_at() > now:
+            return 0
+        if self._lease_too_short(now):
             return 0
         wanted = min(len(self._ready), self._cap() - len(self._senders))
         for _ in range(wanted):
@@ -229,6 +236,7 @@ class EndpointLane:
                 due.event_type,
                 desk.user_agent,
             )
+            failpoints.reach("before_post")
             sent = await desk.sender.post(url, due.body, headers)
             failpoints.reach("after_post")
             self._note(due, sent, started_at=now, endpoint=endpoint)
@@ -297,6 +305,7 @@ class EndpointLane:
                 await outbox.cancel_pending(tx, lane.key, now=now)
             if changed:
                 await lanes.save_health(tx, lane)
+            failpoints.reach("before_settle_commit")
             return True
 
         try:

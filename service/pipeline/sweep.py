@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from service.core.lifecycle import Outcome
 from service.core.observation import Claim, Observation, Reading, Source
 from service.pipeline.recorder import Recorder
 from storage import lanes, tasks
@@ -26,11 +27,15 @@ class Sweep:
         self._clock = clock
 
     async def run_once(self) -> int:
-        """Returns how many tasks were reminded of their deadline and lanes mended."""
+        """Returns how many tasks the reminder of their deadline changed and lanes were mended: with 0 it rests.
+
+        A task whose provider is still being asked stays overdue for a while; counted, it would be swept without a pause.
+        """
         before = self._clock() - int(GRACE_SECONDS * SECOND)
         overdue = await self._database.read(lambda tx: tasks.overdue(tx, before=before, batch=BATCH))
+        changed = 0
         if overdue:
-            await self._recorder.record_all(
+            recorded = await self._recorder.record_all(
                 [
                     Observation(
                         task_id=task_id,
@@ -41,7 +46,8 @@ class Sweep:
                     for task_id in overdue
                 ]
             )
+            changed = sum(one.outcome is Outcome.CHANGED for one in recorded)
         mended = await self._database.write(lanes.mend)
         for key in mended:
             log.error("lane %s had work and no time: mended; please report this", key)
-        return len(overdue) + len(mended)
+        return changed + len(mended)

@@ -103,3 +103,18 @@ async def test_every_step_stands_in_the_timeline_with_the_events_it_told(still: 
     last = (await still.timeline(task))[-1]
     assert orjson.loads(last.detail)["events"] == ["task.succeeded"]
     assert last.source == Source.POLL
+
+
+async def test_a_contradiction_heard_twice_in_one_batch_is_told_in_its_place(still: Rig) -> None:
+    task, _ = await bound_task(still)
+    job = f"job-{task.id}"
+    another = {"job": "18", "source": Source.LOOK_UP}
+    await still.recorder.record_all(
+        [
+            still.seen(task, Claim.RUNNING, **another),  # type: ignore[arg-type]
+            still.seen(task, Claim.RUNNING, job=job),
+            still.seen(task, Claim.RUNNING, **another),  # type: ignore[arg-type]
+        ]
+    )
+    rows = await still.rows("SELECT type, sequence FROM events ORDER BY position")
+    assert rows == [("task.submitted", 1), ("task.conflict", 2), ("task.processing", 3)]
