@@ -22,9 +22,13 @@ LONGEST_WISH: Final = 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """One kind of request that is not made before `until`. `times`: answers in a row that asked for it; 0: none did."""
+    """One kind of request that is not made before `until`. `times`: answers in a row that asked for it; 0: none did.
+
+    `since`: when the last of them came.
+    """
 
     until: int = 0
+    since: int = 0
     times: int = 0
     reason: str | None = None
     refused_since: int | None = None  # the key or the balance, without an answer to the contrary
@@ -32,6 +36,10 @@ class Hold:
 
     def held(self, now: int) -> bool:
         return self.until > now
+
+    def caught_up(self, now: int) -> Self:
+        """The hold after a clock was set back: one from the future is over, and the trial may go out."""
+        return self if self.since <= now else replace(self, until=now, since=now)
 
     def after(self, reading: Reading, *, sent_at: int, now: int) -> Self:
         """The hold after an answer that asks for one."""
@@ -49,6 +57,7 @@ class Hold:
         return replace(
             self,
             until=now + wait,
+            since=now,
             times=self.times + 1,
             reason=reading.failure.message if reading.failure is not None else reading.detail,
             refused_since=refused_since,
@@ -70,6 +79,11 @@ class Holds:
     def both_refused(self) -> bool:
         """One key opens both doors: while both are shut, one trial is enough for the two."""
         return self.submits.refused_since is not None and self.queries.refused_since is not None
+
+    def caught_up(self, now: int) -> Self:
+        submits, queries = self.submits.caught_up(now), self.queries.caught_up(now)
+        same = submits is self.submits and queries is self.queries
+        return self if same else replace(self, submits=submits, queries=queries)
 
     def after(self, reading: Reading, *, bought: bool, sent_at: int, now: int) -> Self:
         """The holds after the answer to a purchase (`bought`) or to a question that was sent at `sent_at`."""
@@ -124,7 +138,7 @@ def _fine(reading: Reading, bought: bool) -> bool:
 
 def _hold(stored: dict[str, Any]) -> Hold:
     hold = Hold(**stored)
-    numbers = (hold.until, hold.times, hold.refused_since or 0)
+    numbers = (hold.until, hold.since, hold.times, hold.refused_since or 0)
     texts = (hold.reason or "", hold.code or "")
     if not all(type(number) is int and number >= 0 for number in numbers) or not all(type(one) is str for one in texts):
         raise ValueError("no hold")

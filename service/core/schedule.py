@@ -185,6 +185,12 @@ class Breaker:
         """When the next probe may go out; None while closed."""
         return self.probe_at
 
+    def caught_up(self, now: int) -> Self:
+        """The breaker after a clock was set back: a pause longer than any is none, and the probe may go out."""
+        if self.probe_at is None or self.probe_at <= now + probe_pause(self.probes):
+            return self
+        return replace(self, probe_at=now)
+
     def admit(self, now: int) -> bool:
         """Whether a request may go out. Follow a granted one with `sent`."""
         return self.probe_at is None or now >= self.probe_at

@@ -47,8 +47,15 @@ class Health:
 
     def shut_until(self, kind: Kind) -> int | None:
         """Until when trouble forbids this kind; None when it does not."""
+        now = self._look()
         until = max(self._breaker.next_probe_at or 0, self.hold(kind).until)
-        return until if until > self._clock() else None
+        return until if until > now else None
+
+    def _look(self) -> int:
+        """The time. A clock that was set back must not shut the account until it has caught up."""
+        now = self._clock()
+        self._breaker, self._holds = self._breaker.caught_up(now), self._holds.caught_up(now)
+        return now
 
     def closed(self) -> tuple[TaskStatus, ...]:
         """Open statuses whose tasks cannot be worked on."""
@@ -67,7 +74,7 @@ class Health:
 
     def admit(self, kind: Kind, *, alike: int, others: int) -> bool:
         """Take a token for a request of this kind, and say so. `alike`, `others`: requests on their way, of the kind or not."""
-        now, hold = self._clock(), self.hold(kind)
+        now, hold = self._look(), self.hold(kind)
         room = self._breaker.room(now)
         if hold.held(now) or (room is not None and alike + others >= room):
             return False

@@ -161,7 +161,8 @@ class Oracle:
             old.final_at,
         ):
             self.broken("I8", f"{row.id} was {old.status} for good and is {row.status}")
-        if old.job is not None and row.job != old.job and row.account == old.account:
+        # The job that a person named is taken off again when the provider shows that it is not the task's.
+        if old.job is not None and row.job != old.job and row.account == old.account and old.adopted_at is None:
             self.broken("I8", f"{row.id} was bound to {old.job} and is bound to {row.job}")
         if old.job is None and row.job is not None:
             self._bound(old, row, machine)

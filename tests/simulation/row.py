@@ -33,6 +33,7 @@ class Row(NamedTuple):
     streak: str | None
     late: int
     on_ambiguous: str
+    adopted_at: int | None
 
     @property
     def prompt(self) -> str:
@@ -41,5 +42,6 @@ class Row(NamedTuple):
 
 TASKS = """
     SELECT id, project_id, account, status, version, final_at, finished_at, sequence, provider_task_id, input, charge, cost_charged,
-           outputs, failure, due_at, deadline_at, submissions, resends, streak, late, on_ambiguous FROM tasks ORDER BY id
+           outputs, failure, due_at, deadline_at, submissions, resends, streak, late, on_ambiguous,
+           adopted_at FROM tasks ORDER BY id
 """

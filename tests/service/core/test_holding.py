@@ -167,3 +167,12 @@ def test_what_is_no_hold_holds_nothing(text: str) -> None:
 def test_what_is_kept_is_plain_json() -> None:
     text = Holds(submits=Hold(until=NOW, times=1, code=FailureCode.CREDENTIALS_REFUSED)).dump()
     assert text is not None and json.loads(text)["submits"]["code"] == "credentials_refused"
+
+
+def test_a_hold_does_not_wait_for_a_clock_that_was_set_back() -> None:
+    held = heard((REFUSED, True, 0))
+    assert held.caught_up(NOW) is held
+    back = NOW - 86_400 * SECOND
+    assert not held.caught_up(back).submits.held(back)
+    assert held.caught_up(back).submits.times == 1, "one on trial"
+    assert held.caught_up(back).queries == FREE

@@ -442,3 +442,15 @@ def test_a_breaker_survives_a_change_of_owner() -> None:
 )
 def test_what_is_no_breaker_is_a_closed_one(text: str | None) -> None:
     assert Breaker.load(text) == Breaker()
+
+
+def test_a_breaker_does_not_wait_for_a_clock_that_was_set_back() -> None:
+    opened = Breaker()
+    for _ in range(10):
+        opened = opened.record(NOW, ok=False)
+    back = NOW - HOUR
+    assert opened.caught_up(NOW) is opened
+    assert opened.caught_up(back).admit(back)
+    again = opened.caught_up(back).sent(back)
+    assert not again.caught_up(back).admit(back), "one probe"
+    assert Breaker().caught_up(back) == Breaker()

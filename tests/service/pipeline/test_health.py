@@ -118,3 +118,14 @@ def test_what_is_well_is_not_written_down(clock: Clock) -> None:
     assert one.kept(LANE) == LANE
     assert learn(one, clock, DOWN)
     assert not learn(one, clock, FINE, FINE), "a row written at every answer would cost more than it tells"
+
+
+def test_trouble_does_not_wait_for_a_clock_that_was_set_back(clock: Clock) -> None:
+    one = health(clock)
+    learn(one, clock, *[DOWN] * 10)
+    learn(one, clock, REFUSED, bought=True)
+    clock.advance(-86_400)
+    assert (one.shut_until(Kind.QUERY), one.shut_until(Kind.SUBMIT)) == (None, None)
+    clock.now = one.ready_at(Kind.QUERY) or clock()
+    assert one.admit(Kind.QUERY, alike=0, others=0), "the probe"
+    assert not one.admit(Kind.QUERY, alike=1, others=0)
