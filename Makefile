@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz mutants check bench lock clean
+.PHONY: help demo test fuzz histories kill-test faults simulate mutants check bench polling lock clean
 
 LOCK    := deploy/requirements-dev.txt
 VENV    := .venv
@@ -16,7 +16,7 @@ ARGS    :=
 USABLE  := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(sys.version_info < (3, 11) or sqlite3.sqlite_version_info < (3, 37))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole thing on this machine: no account, nothing is paid
 	@$(VENV)/bin/taskrelay demo $(ARGS)
@@ -24,8 +24,26 @@ demo: $(READY) ## the whole thing on this machine: no account, nothing is paid
 test: $(READY) ## every test (make test ARGS="-k lanes" for some)
 	@$(VENV)/bin/pytest -n auto --dist loadfile $(ARGS)
 
-fuzz: $(READY) ## ten thousand mutated answers for each provider's parsers: minutes (EXAMPLES=1000 for fewer)
-	@HYPOTHESIS_PROFILE=$(or $(PROFILE),explore) FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(VENV)/bin/pytest -n auto -o timeout=3600 tests/service/providers/test_fuzz.py $(ARGS)
+FUZZED  := tests/service/providers/test_fuzz.py tests/service/api/test_door_fuzz.py tests/service/core/test_order.py tests/service/pipeline/test_order.py \
+           tests/service/pipeline/test_order_two.py
+
+fuzz: $(READY) ## ten thousand mutated answers, hostile pushes and orders of events, of each kind: minutes (EXAMPLES=1000 for fewer)
+	@HYPOTHESIS_PROFILE=$(or $(PROFILE),explore) FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(VENV)/bin/pytest -n auto -o timeout=7200 $(FUZZED) $(ARGS)
+
+kill-test: $(READY) ## a thousand times kill -9, at every fail-point and at any moment: minutes (N=100 for fewer, SEED=7 for the same again)
+	@N='$(N)' SEED='$(SEED)' JOBS='$(JOBS)' KINDS='$(KINDS)' $(VENV)/bin/python -m tests.kill $(ARGS)
+
+SWEEPS  := tests/faults/sweep_full.py tests/faults/sweep_sync.py tests/faults/sweep_clients.py tests/faults/sweep_traced.py
+
+faults: $(READY) ## full disks, failed syncs, locks, stuck clients, one system call after another: minutes; needs strace and a mount namespace
+	@FAULT_WRITES=$(or $(WRITES),300) FAULT_SYNCS=$(or $(SYNCS),50) FAULT_TRACED=$(or $(TRACED),30) FAULT_ANSWERS=$(or $(ANSWERS),1000) \
+	  $(VENV)/bin/pytest -n auto $(SWEEPS) $(ARGS)
+
+simulate: $(READY) ## the whole service on virtual time, a thousand seeds of faults: minutes (SEEDS=100 for fewer, FIRST=5000 for others)
+	@$(VENV)/bin/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+histories: $(READY) ## record the corpus of histories anew, on purpose: read what changed before it is kept (ARGS="end-pushed" for some)
+	@$(VENV)/bin/python -m tests.histories $(ARGS)
 
 mutants: $(READY) ## plant 21 classic bugs in copies of the source: each must turn a test red (ARGS="no-fence" for some)
 	@$(VENV)/bin/python -m tests.mutants $(ARGS)
@@ -37,6 +55,9 @@ check: $(READY) ## formatting, lint, types
 
 bench: $(READY) ## throughput and latency of this build
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+polling: $(READY) ## how often a provider without pushes is asked, and how late its ends are known: a minute
+	@$(VENV)/bin/python -m tests.polling $(ARGS)
 
 clean: ## remove the environment, caches and what the demo left
 	@rm -rf $(VENV) .demo .ci/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -7,14 +7,14 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from service import __version__
-from service.api.app import create_app
+from service.api.app import Api, create_app
 from service.api.context import Context
 from service.core import ids
 from service.core.keys import Keyring, key_id_of
@@ -28,12 +28,14 @@ from service.net.sender import Sender
 from service.net.server import Server, listen, uvicorn_config
 from service.pipeline.account import AccountLane
 from service.pipeline.accounts import AccountDesk, Callbacks
+from service.pipeline.durations import EVERY_SECONDS, Durations
 from service.pipeline.keys import MadeKey, make_key
 from service.pipeline.lanes import Lanes, Worker
 from service.pipeline.ledger import Batch, Desk
 from service.pipeline.poll import PollDesk
 from service.pipeline.recorder import Recorder
 from service.pipeline.relay import EndpointLane, RelayDesk
+from service.pipeline.replay import Checked, check
 from service.pipeline.submit import SubmitDesk
 from service.pipeline.sweep import Sweep
 from service.pipeline.watch import Watch
@@ -45,6 +47,7 @@ from service.telemetry import failpoints
 from storage import lanes as lane_rows
 from storage import projects
 from storage.database import Database, open_database
+from storage.errors import StorageError
 from storage.records import Lane, LaneKind
 
 USER_AGENT = f"taskrelay/{__version__}"
@@ -60,15 +63,33 @@ def clock() -> int:
     return time.time_ns() // 1000
 
 
-def mint(prefix: str) -> str:
-    """A new id."""
-    return ids.mint(prefix, clock(), secrets.token_bytes(10))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The world outside as the service meets it: clocks, chance, network. By default the real one; a simulation brings its own.
+
+    `clock`: microseconds UTC. `boottime`: see `dial.boottime`. `entropy`: that many random bytes. `chance`: from 0 to 1.
+    """
+
+    clock: Callable[[], int] = clock
+    boottime: Callable[[], float] = boottime
+    entropy: Callable[[int], bytes] = secrets.token_bytes
+    chance: Callable[[], float] = random.random
+    client: ProviderClient | None = None
+    sender: Sender | None = None
+
+    def mint(self, prefix: str) -> str:
+        return ids.mint(prefix, self.clock(), self.entropy(ids.ENTROPY_BYTES))
+
+
+REAL = Ports()
+mint = REAL.mint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """Everything a process needs, wired. Made by `open_service`."""
 
+    ports: Ports
     settings: Settings
     database: Database
     keyring: Keyring
@@ -77,6 +98,7 @@ class Service:
     accounts: Mapping[str, AccountDesk]
     recorder: Recorder
     lanes: Lanes
+    durations: Durations
     sweep: Sweep
     watch: Watch
     client: ProviderClient
@@ -86,6 +108,7 @@ class Service:
         """What a working replica runs beside `lanes.run`."""
         return [
             Loop(name="heartbeat", run_once=self._heartbeat, every_seconds=self.settings.timing.heartbeat_seconds),
+            Loop(name="durations", run_once=self.durations.run_once, every_seconds=EVERY_SECONDS),
             Loop(name="sweep", run_once=self.sweep.run_once, every_seconds=SWEEP_EVERY_SECONDS),
         ]
 
@@ -97,10 +120,9 @@ class Service:
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
     """The database and the keys alone: what short commands need."""
-    keyring = keyring_of(settings)
     database = await open_database(settings.database_url, clock=clock)
     try:
-        yield database, keyring
+        yield database, keyring_of(settings)  # after the file: what cannot be opened leaves no key behind
     finally:
         await database.close()
 
@@ -113,28 +135,39 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """
     async with open_store(settings) as (database, keyring):
         failpoints.arm(settings.failpoint)
-        if database.claim_serving():
-            await database.write(lane_rows.void_leases)  # whoever held them is dead: this process alone serves
-        await _refuse_lost_keys(database, keyring)
-        installation = await database.read(projects.installation)
-        tokens = Tokens(keyring, installation)
-        policy = policy_of(settings)
-        accounts = accounts_of(settings)
-        resolvers = Resolver(), Resolver(threads=8)
-        client = ProviderClient(policy, resolvers[1], user_agent=USER_AGENT)
-        sender = Sender(
-            policy, resolvers[0], user_agent=USER_AGENT, timeout_seconds=settings.timing.attempt_timeout_seconds
-        )
-        service = _wire(settings, database, keyring, tokens, policy, accounts, client, sender, installation)
-        try:
+        async with serving(settings, database, keyring) as service:
             yield service
-        finally:
-            await service.lanes.stop()
-            await service.recorder.drain()
-            await client.aclose()
-            await sender.aclose()
-            for resolver in resolvers:
-                resolver.close()
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, database: Database, keyring: Keyring, ports: Ports = REAL
+) -> AsyncIterator[Service]:
+    """Wire the service on an open database; on the way out, finish what is in flight and give the lanes back."""
+    if database.claim_serving():
+        await database.write(lane_rows.void_leases)  # whoever held them is dead: this process alone serves
+    failpoints.reach("at_start")
+    await _refuse_lost_keys(database, keyring)
+    installation = await database.read(projects.installation)
+    policy = policy_of(settings)
+    resolvers = Resolver(), Resolver(threads=8)
+    client = ports.client or ProviderClient(policy, resolvers[1], user_agent=USER_AGENT)
+    sender = ports.sender or Sender(
+        policy, resolvers[0], user_agent=USER_AGENT, timeout_seconds=settings.timing.attempt_timeout_seconds
+    )
+    service = _wire(settings, database, keyring, policy, client, sender, installation, ports)
+    try:
+        yield service
+    finally:
+        await service.lanes.stop()
+        await service.recorder.drain()
+        with suppress(StorageError):  # some examples less
+            await service.durations.store()
+        failpoints.reach("after_stop")
+        await client.aclose()
+        await sender.aclose()
+        for resolver in resolvers:
+            resolver.close()
 
 
 async def _refuse_lost_keys(database: Database, keyring: Keyring) -> None:
@@ -151,22 +184,25 @@ def _wire(
     settings: Settings,
     database: Database,
     keyring: Keyring,
-    tokens: Tokens,
     policy: Policy,
-    accounts: Mapping[str, AccountDesk],
     client: ProviderClient,
     sender: Sender,
     installation: str,
+    ports: Ports,
 ) -> Service:
-    chance = random.random
+    clock, chance = ports.clock, ports.chance
+    tokens, accounts = Tokens(keyring, installation), accounts_of(settings)
     watch, public_url = Watch(), public_url_of(settings)
+    rules = {name: account.rules() for name, account in accounts.items()}
+    durations = Durations(database, rules, clock=clock)
     desk = Desk(
-        accounts={name: account.rules() for name, account in accounts.items()},
+        accounts=rules,
+        curve=durations.curve,
         public_url=public_url,
         event_key=installation.encode(),  # never rotates, so a fact keeps its event id through restore and rotation
         output_url=lambda task_id: f"{public_url}/o/{tokens.output(task_id)}",
         clock=clock,
-        entropy=os.urandom,
+        entropy=ports.entropy,
         chance=chance,
     )
 
@@ -174,7 +210,7 @@ def _wire(
         lanes.arrived(batch)
         watch.recorded(batch)
 
-    recorder = Recorder(database, desk, arrived=arrived)
+    recorder = Recorder(database, desk, arrived=arrived, heard=durations.heard)
     relaying = RelayDesk(
         database=database,
         recorder=recorder,
@@ -186,7 +222,12 @@ def _wire(
         attempt_seconds=settings.timing.attempt_timeout_seconds,
     )
     submitting = SubmitDesk(
-        recorder=recorder, client=client, clock=clock, boottime=boottime, mint=mint, callback_token=tokens.callback
+        recorder=recorder,
+        client=client,
+        clock=clock,
+        boottime=ports.boottime,
+        mint=ports.mint,
+        callback_token=tokens.callback,
     )
     polling = PollDesk(recorder=recorder, client=client, clock=clock, read_token=tokens.read_callback)
 
@@ -202,13 +243,14 @@ def _wire(
 
     lanes = Lanes(
         database,
-        owner=f"{os.getpid()}-{secrets.token_hex(6)}",
+        owner=f"{os.getpid()}-{ports.entropy(6).hex()}",
         accounts=list(accounts),
         clock=clock,
         make=make,
         ttl_seconds=settings.timing.lane_ttl_seconds,
     )
     return Service(
+        ports=ports,
         settings=settings,
         database=database,
         keyring=keyring,
@@ -217,6 +259,7 @@ def _wire(
         accounts=accounts,
         recorder=recorder,
         lanes=lanes,
+        durations=durations,
         sweep=Sweep(database, recorder, clock=clock),
         watch=watch,
         client=client,
@@ -330,12 +373,13 @@ def secret_file(settings: Settings) -> Path | None:
     return Path(settings.database_url.removeprefix("sqlite:///")).absolute().parent / "taskrelay.secret"
 
 
-def server_of(service: Service) -> Server:
-    """The HTTP side of a replica, not yet started: `serve(sockets=[bind(settings)])`."""
-    settings = service.settings
+def app_of(service: Service) -> Api:
+    """The HTTP side of a replica as an application."""
+    settings, ports = service.settings, service.ports
     context = Context(
         database=service.database,
         recorder=service.recorder,
+        learned=service.durations.told,
         ring=service.lanes.ring,
         watch=service.watch,
         accounts=service.accounts,
@@ -343,13 +387,18 @@ def server_of(service: Service) -> Server:
         keyring=service.keyring,
         policy=service.policy,
         client=service.client,
-        clock=clock,
-        mint=mint,
-        entropy=secrets.token_bytes,
+        clock=ports.clock,
+        mint=ports.mint,
+        entropy=ports.entropy,
         public_url=public_url_of(settings),
         disabled={name: account.provider for name, account in settings.accounts.items() if not account.enabled},
     )
-    return Server(uvicorn_config(create_app(context), settings.host, settings.port))
+    return create_app(context)
+
+
+def server_of(service: Service) -> Server:
+    """The HTTP side of a replica, not yet started: `serve(sockets=[bind(settings)])`."""
+    return Server(uvicorn_config(app_of(service), service.settings.host, service.settings.port))
 
 
 async def key_for(
@@ -366,6 +415,11 @@ async def key_for(
         mint=mint,
         entropy=secrets.token_bytes,
     )
+
+
+def replay_of(database: Database) -> AsyncIterator[Checked]:
+    """Replay every task of an open store and hold it against what is stored, a page at a time."""
+    return check(database)
 
 
 def provider_names() -> tuple[str, ...]:

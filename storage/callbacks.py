@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
 from storage.database import Connection
-from storage.records import ObservationRow, TimelineEntry
+from storage.records import ObservationRow, TimelineEntry, light
 
 # The same push twice is one observation: the second insert writes no row.
 INSERT_PUSH = """
-    INSERT INTO observations (id, task_id, submission_id, account, source, claim, content, raw, digest, seen_at, verified_at)
-    VALUES (:id, :task_id, :submission_id, :account, :source, :claim, :content, :raw, :digest, :seen_at, :verified_at)
+    INSERT INTO observations (id, task_id, submission_id, account, source, claim, content, raw, digest, seen_at, verified_at,
+        version, context)
+    VALUES (:id, :task_id, :submission_id, :account, :source, :claim, :content, :raw, :digest, :seen_at, :verified_at,
+        :version, :context)
     ON CONFLICT (submission_id, digest) WHERE digest IS NOT NULL DO NOTHING
     /*postgres: RETURNING id */
 """
@@ -23,8 +26,10 @@ STORED = """
 """
 
 INSERT = """
-    INSERT INTO observations (id, task_id, submission_id, account, source, claim, content, raw, digest, seen_at, verified_at)
-    VALUES (:id, :task_id, :submission_id, :account, :source, :claim, :content, :raw, :digest, :seen_at, :verified_at)
+    INSERT INTO observations (id, task_id, submission_id, account, source, claim, content, raw, digest, seen_at, verified_at,
+        version, context)
+    VALUES (:id, :task_id, :submission_id, :account, :source, :claim, :content, :raw, :digest, :seen_at, :verified_at,
+        :version, :context)
 """
 
 UNVERIFIED = """
@@ -48,17 +53,29 @@ PUSHED = """
 """
 
 OF_TASK = """
-    SELECT id, task_id, submission_id, account, source, claim, content, raw, digest, seen_at, verified_at
+    SELECT id, task_id, submission_id, account, source, claim, content, raw, digest, seen_at, verified_at, version, context
       FROM observations WHERE task_id = :task_id ORDER BY id
+"""
+
+RENUMBER = """
+    UPDATE observations SET version = :version, context = :context, verified_at = :verified_at
+     WHERE task_id = :task_id AND id = :id
 """
 
 INSERT_ORPHAN = """
     INSERT INTO callbacks (id, provider, submission_id, digest, raw, received_at)
     VALUES (:id, :provider, :submission_id, :digest, :raw, :received_at)
     ON CONFLICT (submission_id, digest) DO NOTHING
+    /*postgres: RETURNING id */
 """
 
 COUNT_ORPHANS = "SELECT count(*) FROM callbacks"
+
+IS_ORPHAN = "SELECT 1 FROM callbacks WHERE submission_id = :submission_id AND digest = :digest"
+
+ORPHANS = """
+    SELECT id, provider, submission_id, raw, received_at FROM callbacks ORDER BY id DESC LIMIT :batch
+"""
 
 INSERT_TIMELINE = """
     INSERT INTO timeline (task_id, version, ordinal, at, kind, source, detail)
@@ -110,43 +127,71 @@ async def pushed(tx: Connection, task_id: str, *, batch: int) -> list[str]:
 
 
 async def of_task(tx: Connection, task_id: str) -> list[ObservationRow]:
-    """Every observation of a task, in the order they were made."""
-    rows: list[Any] = await tx.fetch(OF_TASK, {"task_id": task_id})
-    return [
-        ObservationRow(
-            id=row[0],
-            task_id=row[1],
-            submission_id=row[2],
-            account=row[3],
-            source=row[4],
-            claim=row[5],
-            content=row[6],
-            raw=row[7],
-            digest=row[8],
-            seen_at=row[9],
-            verified_at=row[10],
-        )
-        for row in rows
-    ]
+    """Every observation of a task, by the millisecond in which it was recorded."""
+    return [from_row(row) for row in await tx.fetch(OF_TASK, {"task_id": task_id})]
 
 
-async def keep_orphan(
-    tx: Connection, *, id: str, provider: str, submission_id: str, digest: bytes, raw: bytes, now: int, limit: int
-) -> None:
-    """Keep a push with a good token for a submission this database does not know (restored backup, pruned task)."""
-    [(count,)] = await tx.fetch(COUNT_ORPHANS)
-    if int(count) < limit:  # type: ignore[call-overload]
-        await tx.fetch(
-            INSERT_ORPHAN,
+async def renumber(tx: Connection, rows: Sequence[ObservationRow]) -> None:
+    """Correct what was said of pushes in the same transaction: their place in the history, and whether they ring."""
+    await tx.many(
+        RENUMBER,
+        [
             {
-                "id": id,
-                "provider": provider,
-                "submission_id": submission_id,
-                "digest": digest,
-                "raw": raw,
-                "received_at": now,
-            },
-        )
+                "id": row.id,
+                "task_id": row.task_id,
+                "version": row.version,
+                "context": row.context,
+                "verified_at": row.verified_at,
+            }
+            for row in rows
+        ],
+    )
+
+
+class Orphaned(StrEnum):
+    """What became of a push for a submission this database does not know."""
+
+    KEPT = "kept"
+    KNOWN = "known"  # the same push was kept before
+    DROPPED = "dropped"  # as many are kept as may be
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A push for a submission this database does not know. `raw`: its bytes, cut."""
+
+    id: str
+    provider: str
+    submission_id: str
+    raw: bytes
+    received_at: int
+
+
+async def keep_orphan(tx: Connection, orphan: Orphan, digest: bytes, *, limit: int) -> Orphaned:
+    """Keep a push with a good token for a submission this database does not know (restored backup, pruned task)."""
+    if await count_orphans(tx) >= limit:
+        known = await tx.fetch(IS_ORPHAN, {"submission_id": orphan.submission_id, "digest": digest})
+        return Orphaned.KNOWN if known else Orphaned.DROPPED
+    row = {
+        "id": orphan.id,
+        "provider": orphan.provider,
+        "submission_id": orphan.submission_id,
+        "digest": digest,
+        "raw": orphan.raw,
+        "received_at": orphan.received_at,
+    }
+    return Orphaned.KEPT if await tx.change(INSERT_ORPHAN, [row]) else Orphaned.KNOWN
+
+
+async def count_orphans(tx: Connection) -> int:
+    [(count,)] = await tx.fetch(COUNT_ORPHANS)
+    return int(count)  # type: ignore[call-overload, no-any-return]
+
+
+async def orphans(tx: Connection, *, batch: int) -> list[Orphan]:
+    """Kept pushes for submissions this database does not know, newest first."""
+    rows: list[Any] = await tx.fetch(ORPHANS, {"batch": batch})
+    return [Orphan(id=row[0], provider=row[1], submission_id=row[2], raw=row[3], received_at=row[4]) for row in rows]
 
 
 async def note(tx: Connection, entries: Sequence[TimelineEntry]) -> None:
@@ -190,4 +235,25 @@ def _parameters(row: ObservationRow) -> dict[str, object]:
         "digest": row.digest,
         "seen_at": row.seen_at,
         "verified_at": row.verified_at,
+        "version": row.version,
+        "context": row.context,
     }
+
+
+def from_row(row: Any) -> ObservationRow:
+    """A row of `OF_TASK`."""
+    return ObservationRow(
+        id=row[0],
+        task_id=row[1],
+        submission_id=row[2],
+        account=row[3],
+        source=row[4],
+        claim=row[5],
+        content=row[6],
+        raw=row[7],
+        digest=row[8],
+        seen_at=row[9],
+        verified_at=row[10],
+        version=row[11],
+        context=row[12],
+    )

@@ -5,6 +5,8 @@ StorageError
 ├── Missing        a row that must exist does not
 ├── Stale          a compare-and-set found another version; run the unit again
 └── Unavailable    nothing was written; try again later
+    ├── Busy       another process keeps the database
+    └── Full       the disk has no room
 """
 
 from __future__ import annotations
@@ -32,3 +34,11 @@ class Stale(StorageError):
 
 class Unavailable(StorageError):
     """Nothing was written: the database is busy, full or overloaded. Try again later."""
+
+
+class Busy(Unavailable):
+    """Another process keeps the database; it was waited for."""
+
+
+class Full(Unavailable):
+    """The disk that holds the database has no room."""

@@ -14,7 +14,7 @@ from storage.database import Connection
 from storage.dialect import select
 from storage.records import Lane, LaneKind
 
-COLUMNS: LiteralString = "kind, key, epoch, owner, until, next_due_at, breaker, held_until, held_reason"
+COLUMNS: LiteralString = "kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds"
 
 ARRIVE = """
     INSERT INTO lanes (kind, key, epoch, until, next_due_at) VALUES (:kind, :key, 0, 0, :due_at)
@@ -36,7 +36,7 @@ CLAIM = """
     UPDATE lanes SET owner = :owner, epoch = epoch + 1,
            until = /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */ + :ttl
      WHERE (kind, key) IN (SELECT kind, key FROM due)
- RETURNING kind, key, epoch, owner, until, next_due_at, breaker, held_until, held_reason
+ RETURNING kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds
 """
 
 NEXT_CLAIM = """
@@ -61,13 +61,13 @@ HOLD = """
 
 RELEASE = """
     UPDATE lanes SET owner = NULL, until = 0, next_due_at = :next_due_at, breaker = :breaker, held_until = :held_until,
-           held_reason = :held_reason
+           holds = :holds
      WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
  RETURNING key
 """
 
 HEALTH = """
-    UPDATE lanes SET breaker = :breaker, held_until = :held_until, held_reason = :held_reason
+    UPDATE lanes SET breaker = :breaker, held_until = :held_until, holds = :holds
      WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
 """
 
@@ -141,7 +141,7 @@ async def release(tx: Connection, lane: Lane, *, next_due_at: int | None) -> boo
 
 
 async def save_health(tx: Connection, lane: Lane) -> None:
-    """Keep breaker and hold, so that the next owner starts with them."""
+    """Keep breaker and holds, so that the next owner starts with them."""
     await tx.fetch(HEALTH, {**_who(lane), **_health(lane)})
 
 
@@ -166,7 +166,7 @@ def _who(lane: Lane) -> dict[str, object]:
 
 
 def _health(lane: Lane) -> dict[str, object]:
-    return {"breaker": lane.breaker, "held_until": lane.held_until, "held_reason": lane.held_reason}
+    return {"breaker": lane.breaker, "held_until": lane.held_until, "holds": lane.holds}
 
 
 def _lane(row: Any) -> Lane:
@@ -179,5 +179,5 @@ def _lane(row: Any) -> Lane:
         next_due_at=row[5],
         breaker=row[6],
         held_until=row[7],
-        held_reason=row[8],
+        holds=row[8],
     )

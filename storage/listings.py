@@ -37,6 +37,18 @@ TASKS_OF_REFERENCE = select(
     tasks.COLUMNS, "FROM tasks t WHERE t.project_id = :project_id AND t.reference = :reference" + TASK_TAIL
 )
 
+# The whole index of jobs at providers is walked, which are few: one of its own would be written with every task.
+UNCONFIRMED = """
+    SELECT t.id FROM tasks t
+     WHERE t.status = 'unconfirmed' AND t.status IN ('submitting', 'unconfirmed', 'processing')
+       AND t.project_id || '' = :project_id AND t.id || '' > :after
+       AND t.created_at > :created_after AND t.created_at < :created_before
+       AND (CAST(:provider AS TEXT) IS NULL OR t.provider = :provider)
+       AND (CAST(:account AS TEXT) IS NULL OR t.account = :account)
+     ORDER BY t.id || ''
+     LIMIT :batch
+"""
+
 EVENT_COLUMNS: LiteralString = (
     "id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, test, position"
 )
@@ -140,6 +152,25 @@ async def task_page(
     else:
         rows = await tx.fetch(TASKS_OF_REFERENCE, {**params, "reference": wanted.reference})
     return [tasks.from_row(row) for row in rows]
+
+
+async def unconfirmed(
+    tx: Connection, project_id: str, wanted: TaskFilter, *, after: str | None, limit: int
+) -> list[str]:
+    """Ids of tasks whose purchase is in doubt, oldest first, behind the id `after`. Of the filter: all but what names one task."""
+    rows = await tx.fetch(
+        UNCONFIRMED,
+        {
+            "project_id": project_id,
+            "after": after or "",
+            "provider": wanted.provider,
+            "account": wanted.account,
+            "created_after": FIRST if wanted.created_after is None else wanted.created_after,
+            "created_before": LAST if wanted.created_before is None else wanted.created_before,
+            "batch": limit,
+        },
+    )
+    return [str(task_id) for (task_id,) in rows]
 
 
 async def event_page(

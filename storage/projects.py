@@ -6,20 +6,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from storage.database import Connection
-from storage.records import ApiKey, Project
+from storage.records import ApiKey, OnAmbiguous, Project
 
 INSTALLATION = "SELECT id FROM installation"
 
 # Changes nothing and still has to reach the disk.
-TOUCH = "UPDATE installation SET created_at = created_at"
+TOUCH = "UPDATE installation SET touches = touches + 1"
 
-INSERT = "INSERT INTO projects (id, name, secret, created_at) VALUES (:id, :name, :secret, :created_at)"
+INSERT = """
+    INSERT INTO projects (id, name, secret, on_ambiguous, created_at)
+    VALUES (:id, :name, :secret, :on_ambiguous, :created_at)
+"""
 
-BY_NAME = "SELECT id, name, secret, created_at FROM projects WHERE name = :name OR id = :name"
+BY_NAME = "SELECT id, name, secret, on_ambiguous, created_at FROM projects WHERE name = :name OR id = :name"
 
-GET = "SELECT id, name, secret, created_at FROM projects WHERE id = :id"
+GET = "SELECT id, name, secret, on_ambiguous, created_at FROM projects WHERE id = :id"
 
-ALL = "SELECT id, name, secret, created_at FROM projects ORDER BY id"
+SET_POLICY = "UPDATE projects SET on_ambiguous = :on_ambiguous WHERE id = :id"
+
+ALL = "SELECT id, name, secret, on_ambiguous, created_at FROM projects ORDER BY id"
 
 SEALED = """
     SELECT min(secret) FROM projects GROUP BY substr(secret, 1, 11)
@@ -57,7 +62,13 @@ async def insert(tx: Connection, project: Project) -> None:
     """Raises `Duplicate` when the name is taken."""
     await tx.fetch(
         INSERT,
-        {"id": project.id, "name": project.name, "secret": project.secret, "created_at": project.created_at},
+        {
+            "id": project.id,
+            "name": project.name,
+            "secret": project.secret,
+            "on_ambiguous": project.on_ambiguous.value,
+            "created_at": project.created_at,
+        },
     )
 
 
@@ -70,6 +81,11 @@ async def by_name(tx: Connection, name: str) -> Project | None:
 async def get(tx: Connection, project_id: str) -> Project | None:
     rows = await tx.fetch(GET, {"id": project_id})
     return _project(rows[0]) if rows else None
+
+
+async def set_policy(tx: Connection, project_id: str, on_ambiguous: OnAmbiguous) -> None:
+    """Of tasks made from now on."""
+    await tx.fetch(SET_POLICY, {"id": project_id, "on_ambiguous": on_ambiguous.value})
 
 
 async def every(tx: Connection) -> list[Project]:
@@ -123,4 +139,4 @@ def _join(scopes: Iterable[str]) -> str:
 
 
 def _project(row: Any) -> Project:
-    return Project(id=row[0], name=row[1], secret=row[2], created_at=row[3])
+    return Project(id=row[0], name=row[1], secret=row[2], on_ambiguous=OnAmbiguous(row[3]), created_at=row[4])

@@ -58,6 +58,13 @@ class Charge(StrEnum):
     REFUNDED = "refunded"
 
 
+class OnAmbiguous(StrEnum):
+    """What happens by itself to a purchase of unknown fate that cannot be looked for, or was looked for in vain."""
+
+    HOLD = "hold"  # nothing: a person settles it, or its deadline does
+    RESUBMIT = "resubmit"  # it is sent once more, because somebody accepted a possible second charge beforehand
+
+
 class FailureCode(StrEnum):
     """Why a task did not succeed; a closed set that clients may switch on."""
 
@@ -148,6 +155,19 @@ class Output:
     expires_at: int | None = None
 
 
+@light(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """A job that was bought beside the task's own: never bound, never relayed, but paid. Amounts as the task has its own."""
+
+    provider_task_id: str
+    account: str
+    found_at: int
+    unit: str | None = None
+    estimated: str | None = None  # None: what such a job costs is not known
+    charged: str | None = None
+    unit_price: str | None = None
+
+
 @light(frozen=True, kw_only=True)
 class Task:
     """One paid job a client asked for. The one record without slots, because `evolve` copies its dictionary."""
@@ -169,6 +189,7 @@ class Task:
     phase: str | None = None  # in our words, e.g. queued_at_provider
     provider_status: str | None = None  # in the provider's word
     provider_task_id: str | None = None
+    adopted_at: int | None = None  # when a person named the job; None again once the provider has shown it
     progress: int | None = None
     outputs: tuple[Output, ...] = ()
     failure: Failure | None = None
@@ -182,6 +203,9 @@ class Task:
     submissions: int = 0  # how many submissions were made
     submission_deadline_at: int | None = None  # of the latest one
     resends: int = 0  # submissions made although an earlier one's fate was unknown
+    on_ambiguous: OnAmbiguous = OnAmbiguous.HOLD  # the project's when the task was made
+    permitted_at: int | None = None  # somebody accepted a possible second charge; the next intent uses it up
+    surplus: tuple[Surplus, ...] = ()
     streak: Streak | None = None
     streak_count: int = 0
     streak_since: int | None = None
@@ -231,6 +255,8 @@ class ObservationRow:
     digest: bytes | None  # of a push: stored once per submission and digest
     seen_at: int
     verified_at: int | None  # None: a push that still asks for an authenticated query
+    version: int | None = None  # of the task after it, of those that changed it: the order of its history
+    context: str | None = None  # core.history.context
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -343,8 +369,8 @@ class Lane:
     until: int = 0
     next_due_at: int | None = None
     breaker: str | None = None  # JSON of core.schedule.Breaker
-    held_until: int | None = None  # nothing is asked of the party before this
-    held_reason: str | None = None
+    held_until: int | None = None  # of an endpoint: nothing is sent before this
+    holds: str | None = None  # of an account: JSON of core.holding.Holds
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -354,6 +380,7 @@ class Project:
     id: str
     name: str
     secret: str  # sealed; signs per-task URLs
+    on_ambiguous: OnAmbiguous = OnAmbiguous.HOLD
     created_at: int
 
 
@@ -369,3 +396,16 @@ class ApiKey:
     created_at: int
     last_used_at: int | None = None
     revoked_at: int | None = None
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """Who decided something that may cost money, and what. `key_id` None: a policy that the project had set."""
+
+    id: str
+    project_id: str
+    task_id: str | None
+    key_id: str | None
+    action: str
+    detail: str  # JSON text
+    at: int

@@ -12,25 +12,24 @@ Measured reasons for its shape:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import sqlite3
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import aiosqlite
 import orjson
 
-from storage import dialect, migrate
+from storage import dialect, files, migrate
 from storage.database import Params, Unit
-from storage.errors import Duplicate, Missing, StorageError, Unavailable
+from storage.errors import Busy, Duplicate, Full, Missing, StorageError, Unavailable
 
 T = TypeVar("T")
+Pace = Callable[[], Awaitable[None]]
 
 OLDEST = (3, 37, 0)  # STRICT tables
 GROUP = 512  # units in one commit at most
@@ -39,7 +38,15 @@ READERS = 2
 # A push and an event take 2.4 kB each: pages of 4 kB hold one and waste the rest, a third more to commit.
 PAGE_BYTES = 8192
 CHECKPOINT_BYTES = 4_096_000  # four times as many brought no throughput, and a p99 of 20 instead of 11 ms
-BUSY_SECONDS = 5.0
+PRAGMAS = (
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "trusted_schema = OFF",
+    f"wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}",
+    "temp_store = MEMORY",
+)
+BUSY_SECONDS = 5.0  # how long a write waits for a foreign writer
+BUSY_STEP_SECONDS = 0.25  # it is waited for in steps: who asked first gives up first, and who asked late still has time
 
 
 class SQLiteConnection:
@@ -90,17 +97,38 @@ def drive(unit: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a unit of work awaited something other than its connection")
 
 
+class Inline:
+    """Stands in for aiosqlite's connection: runs its work in the caller's thread, after `pace`.
+
+    For simulations, which must replay to the bit. A whole process would stand still while the disk works.
+    """
+
+    def __init__(self, raw: sqlite3.Connection, pace: Pace) -> None:
+        self._conn = raw
+        self._pace = pace
+
+    async def _execute(self, work: Callable[..., T], *arguments: object) -> T:
+        await self._pace()
+        return work(*arguments)
+
+    async def close(self) -> None:
+        self._conn.close()
+
+
+Wire = aiosqlite.Connection | Inline
+
+
 class SQLiteDatabase:
     """One SQLite file. Made by `open`."""
 
-    def __init__(self, path: str, writer: aiosqlite.Connection, readers: Sequence[aiosqlite.Connection]) -> None:
+    def __init__(self, path: str, writer: Wire, readers: Sequence[Wire]) -> None:
         self.path = path
         self._writer = writer
         self._readers = list(readers)
-        self._idle_readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._idle_readers: asyncio.Queue[Wire] = asyncio.Queue()
         for reader in readers:
             self._idle_readers.put_nowait(reader)
-        self._queue: deque[tuple[Unit[Any], asyncio.Future[Any]]] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._runner: asyncio.Task[None] | None = None
         self._reads: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -108,19 +136,19 @@ class SQLiteDatabase:
         self._lock: int | None = None
 
     @classmethod
-    async def open(cls, path: str, *, clock: Callable[[], int]) -> SQLiteDatabase:
+    async def open(cls, path: str, *, clock: Callable[[], int], pace: Pace | None = None) -> SQLiteDatabase:
+        """`pace`: run every statement in the calling thread, each piece of work after this; else on aiosqlite's threads."""
         if sqlite3.sqlite_version_info < OLDEST:
             raise StorageError(
                 f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or newer is needed (it comes with Python's sqlite3 module)"
             )
-        if not Path(path).absolute().parent.is_dir():  # noqa: ASYNC240 (once, at start)
-            raise StorageError(f"{path}: the folder does not exist; create it or set TASKRELAY_DATABASE_URL")
-        opened: list[aiosqlite.Connection] = []
+        files.refuse_unusable(path)
+        opened: list[Wire] = []
         try:
-            _create_private(path)
-            writer = await _connect(path, opened)
+            files.create_private(path)
+            writer = await _connect(path, opened, pace)
             await on_thread(writer, _prepare_writer, writer._conn, clock())
-            readers = [await _connect(path, opened) for _ in range(READERS)]
+            readers = [await _connect(path, opened, pace) for _ in range(READERS)]
             for reader in readers:
                 await on_thread(reader, reader._conn.execute, "PRAGMA query_only = ON")
         except BaseException as error:
@@ -137,7 +165,7 @@ class SQLiteDatabase:
         if len(self._queue) >= WAITING:
             raise Unavailable(f"{WAITING} writes are waiting already")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append((unit, done))
+        self._queue.append(_Waiting(unit, done, time.monotonic() + BUSY_SECONDS))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
         # A caller that goes away cancels this future and not its unit, which runs all the same.
@@ -209,17 +237,29 @@ class SQLiteDatabase:
         while self._queue:
             group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP))]
             try:
-                outcomes = await on_thread(self._writer, _write_group, self._writer._conn, [unit for unit, _ in group])
+                outcomes = await on_thread(self._writer, _write_group, self._writer._conn, [one.unit for one in group])
             except BaseException as error:
                 outcomes = [_Failed(error)] * len(group)
-            for (_, done), outcome in zip(group, outcomes, strict=True):
-                if done.cancelled():
+            now, again = time.monotonic(), list[_Waiting]()
+            for one, outcome in zip(group, outcomes, strict=True):
+                if isinstance(outcome, _Failed) and _is_busy(outcome.error) and now < one.give_up_at:
+                    again.append(one)
+                elif one.done.cancelled():
                     continue
-                if isinstance(outcome, _Failed):
-                    done.set_exception(_translated(outcome.error, self.path))
+                elif isinstance(outcome, _Failed):
+                    one.done.set_exception(_translated(outcome.error, self.path))
                 else:
-                    done.set_result(outcome)
+                    one.done.set_result(outcome)
+            self._queue.extendleft(reversed(again))
         self._runner = None
+
+
+class _Waiting(NamedTuple):
+    """A unit whose turn has not come, who waits for it, and until when a foreign writer is waited for."""
+
+    unit: Unit[Any]
+    done: asyncio.Future[Any]
+    give_up_at: float
 
 
 class _Failed:
@@ -229,43 +269,38 @@ class _Failed:
         self.error = error
 
 
-async def on_thread(connection: aiosqlite.Connection, work: Callable[..., T], *arguments: object) -> T:
+async def on_thread(connection: Wire, work: Callable[..., T], *arguments: object) -> T:
     """Run `work` on the connection's thread: the one private call of the driver, kept in one place."""
-    result: T = await connection._execute(work, *arguments)  # type: ignore[no-untyped-call]
+    result: T = await connection._execute(work, *arguments)
     return result
 
 
-async def _connect(path: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
-    connection = aiosqlite.connect(path, isolation_level=None, cached_statements=512, timeout=BUSY_SECONDS)
-    opened.append(connection)
-    await connection
+async def _connect(path: str, opened: list[Wire], pace: Pace | None) -> Wire:
+    how: dict[str, Any] = {"isolation_level": None, "cached_statements": 512, "timeout": BUSY_SECONDS}
+    connection: Wire
+    if pace is not None:
+        connection = Inline(sqlite3.connect(path, **how), pace)
+        opened.append(connection)
+    else:
+        connection = aiosqlite.connect(path, **how)
+        opened.append(connection)
+        await connection
     await on_thread(connection, _configure, connection._conn, path)
     return connection
 
 
-async def _disconnect(connection: aiosqlite.Connection) -> None:
+async def _disconnect(connection: Wire) -> None:
     """Also ends the thread: one that has not quite ended speaks to a loop that may be closed, and prints a traceback."""
     await connection.close()
-    connection._thread.join()
-
-
-def _create_private(path: str) -> None:
-    """It holds what clients asked for: for its owner's eyes. SQLite gives its log the same mode; an existing file keeps its own."""
-    with contextlib.suppress(OSError):  # what is wrong with the file, SQLite says better
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    if not isinstance(connection, Inline):
+        connection._thread.join()
 
 
 def _configure(raw: sqlite3.Connection, path: str) -> None:
     """Set what a connection needs and read back what durability rests on."""
     raw.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; an old one keeps its own
     _switch_to_wal(raw)
-    for pragma in (
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "trusted_schema = OFF",
-        f"wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}",
-        "temp_store = MEMORY",
-    ):
+    for pragma in PRAGMAS:
         raw.execute(f"PRAGMA {pragma}")
     journal = raw.execute("PRAGMA journal_mode").fetchone()[0]
     synchronous = raw.execute("PRAGMA synchronous").fetchone()[0]
@@ -289,7 +324,23 @@ def _switch_to_wal(raw: sqlite3.Connection) -> None:
 
 
 def _prepare_writer(raw: sqlite3.Connection, now: int) -> None:
+    _settle_log(raw)
     migrate.migrate_sqlite(raw, now)
+    raw.execute(f"PRAGMA busy_timeout = {round(min(BUSY_STEP_SECONDS, BUSY_SECONDS) * 1000)}")
+
+
+def _settle_log(raw: sqlite3.Connection) -> None:
+    """Move the log into the file, synced, and empty it. Waits for nobody: while another process uses the log, it stays.
+
+    At start: after a failed sync Linux calls the log's pages clean though they never reached the disk, and only writing them anew
+    brings them there. On a full disk: the log is up to four megabytes of room.
+    """
+    [(patience,)] = raw.execute("PRAGMA busy_timeout").fetchall()
+    raw.execute("PRAGMA busy_timeout = 0")
+    try:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        raw.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def _write_group(raw: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[object]:
@@ -299,7 +350,8 @@ def _write_group(raw: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[ob
         return _transaction(raw, connection, units)
     except BaseException as error:
         _stop_if_disk_failed(error)
-        if len(units) == 1 or _is_busy(error):
+        made_room = _is_full(error) and _make_room(raw)
+        if _is_busy(error) or (len(units) == 1 and not made_room):
             return [_Failed(error)] * len(units)
     outcomes: list[object] = []
     while len(outcomes) < len(units):
@@ -311,9 +363,24 @@ def _write_group(raw: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[ob
     return outcomes
 
 
+def _make_room(raw: sqlite3.Connection) -> bool:
+    """Whether the log could be emptied. On a disk without room for even that, it is as before."""
+    try:
+        _settle_log(raw)
+    except sqlite3.Error as error:
+        _stop_if_disk_failed(error)
+        return False
+    return True
+
+
 def _is_busy(error: BaseException) -> bool:
     """Whether another process kept the file. Its lock was waited for already; each unit of a group would wait as long again."""
     return _name(error).startswith("SQLITE_BUSY")
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the disk has no room. The index of the log says so in another way, before it has changed anything."""
+    return _name(error) in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
 
 
 def _transaction(raw: sqlite3.Connection, connection: SQLiteConnection, units: Sequence[Unit[Any]]) -> list[object]:
@@ -342,7 +409,7 @@ def _read(raw: sqlite3.Connection, unit: Unit[T]) -> T:
 def _stop_if_disk_failed(error: BaseException) -> None:
     """After a failed read, write or sync of the file nothing in memory may be trusted: stop, and let a restart recover."""
     name = _name(error)
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")) and not _is_full(error):
         _fail_stop(
             f"taskrelay: the database file failed ({name}: {error}). Stopping; check the disk, then start again."
         )
@@ -366,6 +433,10 @@ def _translated(error: BaseException, path: str) -> BaseException:
         told: StorageError = Duplicate(str(error).removeprefix("UNIQUE constraint failed: "))
     elif isinstance(error, sqlite3.IntegrityError) and "FOREIGN KEY constraint failed" in str(error):
         told = Missing(f"{path}: the row refers to one that does not exist")
+    elif _is_full(error):
+        told = Full(f"{path}: the disk is full")
+    elif _is_busy(error):
+        told = Busy(f"{path}: {error}")
     elif isinstance(error, sqlite3.OperationalError) and name != "SQLITE_ERROR":
         told = Unavailable(f"{path}: {error}")
     elif name == "SQLITE_NOTADB":

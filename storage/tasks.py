@@ -15,10 +15,12 @@ from storage.records import (
     Charge,
     Failure,
     FailureCode,
+    OnAmbiguous,
     Output,
     Streak,
     Submission,
     SubmissionStatus,
+    Surplus,
     Task,
     TaskStatus,
 )
@@ -29,7 +31,8 @@ COLUMNS: LiteralString = """
     t.outputs, t.failure, t.final_at, t.late, t.charge, t.cost_unit, t.cost_estimated, t.cost_charged, t.unit_price,
     t.submissions, t.submission_deadline_at, t.resends, t.streak, t.streak_count, t.streak_since, t.streak_last_at,
     t.sequence, t.version, t.due_at,
-    t.deadline_at, t.created_at, t.submitted_at, t.finished_at, t.updated_at, t.fallbacks
+    t.deadline_at, t.created_at, t.submitted_at, t.finished_at, t.updated_at, t.fallbacks,
+    t.on_ambiguous, t.adopted_at, t.permitted_at, t.surplus
 """
 
 INSERT = """
@@ -37,13 +40,13 @@ INSERT = """
         webhook_endpoint_id, webhook_url, webhook_events, phase, provider_status, provider_task_id, progress, outputs, failure,
         final_at, late, charge, cost_unit, cost_estimated, cost_charged, unit_price, submissions, submission_deadline_at, resends,
         streak, streak_count, streak_since, streak_last_at, sequence, version, due_at, deadline_at, created_at, submitted_at, finished_at,
-        updated_at, fallbacks)
+        updated_at, fallbacks, on_ambiguous, adopted_at, permitted_at, surplus)
     VALUES (:id, :project_id, :account, :provider, :model, :status, :input, :provider_options, :metadata, :reference,
         :webhook_endpoint_id, :webhook_url, :webhook_events, :phase, :provider_status, :provider_task_id, :progress, :outputs,
         :failure, :final_at, :late, :charge, :cost_unit, :cost_estimated, :cost_charged, :unit_price, :submissions,
         :submission_deadline_at, :resends, :streak, :streak_count, :streak_since, :streak_last_at,
         :sequence, :version, :due_at, :deadline_at, :created_at,
-        :submitted_at, :finished_at, :updated_at, :fallbacks)
+        :submitted_at, :finished_at, :updated_at, :fallbacks, :on_ambiguous, :adopted_at, :permitted_at, :surplus)
 """
 
 # Compare-and-set on the version that was read. No row back means another writer was first.
@@ -67,6 +70,11 @@ MOVE = """
     UPDATE tasks SET account = :account, provider = :provider, model = :model, input = :input,
         provider_options = :provider_options, fallbacks = :fallbacks, cost_estimated = :cost_estimated, unit_price = :unit_price
      WHERE id = :id
+"""
+
+# And what is only ever written where a purchase was in doubt.
+RESOLVE = """
+    UPDATE tasks SET adopted_at = :adopted_at, permitted_at = :permitted_at, surplus = :surplus WHERE id = :id
 """
 
 BY_IDS = select(
@@ -104,6 +112,39 @@ DUE = select(
       FROM tasks t
      WHERE t.account = :account AND t.status = :status AND t.due_at <= :now
      ORDER BY t.due_at, t.id
+     LIMIT :batch
+""",
+)
+
+# Anybody after whom the account can be asked: the repeated condition is that of `tasks_open`.
+PROCESSING_ONE = select(
+    COLUMNS,
+    """
+      FROM tasks t
+     WHERE t.account = :account AND t.status = 'processing' AND t.status IN ('submitting', 'unconfirmed', 'processing')
+     LIMIT 1
+""",
+)
+
+BOUND_ONE = select(
+    COLUMNS,
+    """
+      FROM tasks t
+     WHERE t.account = :account AND t.provider_task_id IS NOT NULL
+     ORDER BY t.provider_task_id DESC
+     LIMIT 1
+""",
+)
+
+# What may not wait its turn behind thousands that are due: their account cannot be asked, and these must end. SQLite would
+# rather walk those thousands, in the index that the other queries of an account use.
+PAST_DEADLINE = select(
+    COLUMNS,
+    """
+      FROM tasks t /*sqlite:*/ INDEXED BY tasks_overdue /*postgres: */
+     WHERE t.finished_at IS NULL AND t.deadline_at <= :now AND t.due_at <= :now AND t.account = :account
+       AND t.status IN (SELECT /*sqlite:*/ value FROM json_each(:statuses) /*postgres: unnest(:statuses::text[]) */)
+     ORDER BY t.deadline_at
      LIMIT :batch
 """,
 )
@@ -202,6 +243,9 @@ async def save(tx: Connection, changed: Sequence[tuple[Task, Task]]) -> None:
             if task.provider_task_id != read.provider_task_id
         ],
     )
+    resolved = [task for task, read in changed if _of_a_doubt(task) != _of_a_doubt(read)]
+    if resolved:
+        await tx.many(RESOLVE, [_resolver(task) for task in resolved])
     moved = [task for task, read in changed if _of_the_account(task) != _of_the_account(read)]
     if moved:
         await tx.many(MOVE, [_mover(task) for task in moved])
@@ -229,6 +273,21 @@ async def bound(tx: Connection, pairs: Sequence[tuple[str, str]]) -> dict[tuple[
 async def due(tx: Connection, account: str, status: TaskStatus, *, now: int, batch: int) -> list[Task]:
     """Tasks of an account in one status that must be looked at, oldest first."""
     rows = await tx.fetch(DUE, {"account": account, "status": status.value, "now": now, "batch": batch})
+    return [from_row(row) for row in rows]
+
+
+async def one_bound(tx: Connection, account: str) -> Task | None:
+    """A task that the account's provider can be asked after, open if there is one; due or not."""
+    rows = await tx.fetch(PROCESSING_ONE, {"account": account}) or await tx.fetch(BOUND_ONE, {"account": account})
+    return from_row(rows[0]) if rows else None
+
+
+async def past_deadline(
+    tx: Connection, account: str, statuses: Iterable[TaskStatus], *, now: int, batch: int
+) -> list[Task]:
+    """Tasks of an account that must be looked at and whose deadline has passed."""
+    wanted = [status.value for status in statuses]
+    rows = await tx.fetch(PAST_DEADLINE, {"account": account, "statuses": wanted, "now": now, "batch": batch})
     return [from_row(row) for row in rows]
 
 
@@ -330,6 +389,7 @@ async def submissions_of(tx: Connection, task_id: str) -> list[Submission]:
 
 _STATUS = {status.value: status for status in TaskStatus}
 _CHARGE = {charge.value: charge for charge in Charge}
+_ON_AMBIGUOUS = {policy.value: policy for policy in OnAmbiguous}
 
 
 def from_row(row: Any) -> Task:
@@ -377,6 +437,10 @@ def from_row(row: Any) -> Task:
         finished_at=row[39],
         updated_at=row[40],
         fallbacks=row[41],
+        on_ambiguous=_ON_AMBIGUOUS[row[42]],
+        adopted_at=row[43],
+        permitted_at=row[44],
+        surplus=tuple(Surplus(**one) for one in orjson.loads(row[45])) if row[45] != "[]" else (),
     )
 
 
@@ -420,16 +484,28 @@ MOVED = (
     "account", "provider", "model", "input", "provider_options", "fallbacks", "cost_estimated", "unit_price",
 )  # fmt: skip
 _of_the_account = attrgetter(*MOVED)
+_of_a_doubt = attrgetter("adopted_at", "permitted_at", "surplus")
 
 
 def _mover(task: Task) -> dict[str, object]:
     return {"id": task.id, **dict(zip(MOVED, _of_the_account(task), strict=True))}
 
 
+def _resolver(task: Task) -> dict[str, object]:
+    return {
+        "id": task.id,
+        "adopted_at": task.adopted_at,
+        "permitted_at": task.permitted_at,
+        "surplus": orjson.dumps(task.surplus).decode() if task.surplus else "[]",
+    }
+
+
 def _row(task: Task) -> dict[str, object]:
     return {
         **_mutable(task),
         **_mover(task),
+        **_resolver(task),
+        "on_ambiguous": task.on_ambiguous.value,
         "project_id": task.project_id,
         "metadata": task.metadata,
         "reference": task.reference,

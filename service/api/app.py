@@ -6,6 +6,7 @@ request ─▶ /callbacks/… ─▶ door (bare ASGI)
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
@@ -24,6 +25,7 @@ from service.api import (
     problems,
     projects,
     providers,
+    resolve,
     tasks,
     uploads,
     whoami,
@@ -33,10 +35,16 @@ from service.api.context import Context
 from service.api.door import Door
 from service.api.public import Public
 from service.pipeline.callback import CallbackDesk, secrets_of
+from storage.errors import StorageError
 
 log = logging.getLogger("taskrelay.api")
 
 Scopes: TypeAlias = tuple[str, ...]
+
+# To whom the answer took longer than a stop waits. It may have been done: only the answer is lost.
+STOPPING = problems.Problem(
+    "unavailable", "This process is stopping. Look before you ask again.", headers={"retry-after": "5"}
+)
 
 # (method, path, scopes of which one is needed, who answers)
 ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
@@ -45,6 +53,8 @@ ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
     ("GET", "/v1/tasks/{id}", auth.READ_TASKS, tasks.one),
     ("GET", "/v1/tasks/{id}/timeline", auth.READ_TASKS, tasks.timeline),
     ("POST", "/v1/tasks/{id}/cancel", auth.WRITE_TASKS, tasks.cancel),
+    ("POST", "/v1/tasks/{id}/resolve", auth.WRITE_TASKS, resolve.one),
+    ("POST", "/v1/tasks/resolve", auth.WRITE_TASKS, resolve.many),
     ("POST", "/v1/uploads", auth.WRITE_TASKS, uploads.create),
     ("GET", "/v1/providers", auth.ANYBODY, providers.page),
     ("GET", "/v1/providers/{name}", auth.ANYBODY, providers.one),
@@ -66,6 +76,8 @@ ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
     ("GET", "/v1/deliveries/{id}", auth.ANYBODY, deliveries.one),
     ("POST", "/v1/deliveries/{id}/retry", auth.WRITE_ENDPOINTS, deliveries.retry),
     ("GET", "/v1/whoami", auth.ANYBODY, whoami.whoami),
+    ("GET", "/v1/projects/current", auth.ANYBODY, projects.current),
+    ("PATCH", "/v1/projects/current", auth.ADMIN, projects.change),
     ("GET", "/v1/projects/current/secret", auth.WRITE_ENDPOINTS, projects.secret),
 )
 
@@ -87,9 +99,10 @@ class Api:
             secrets=secrets_of(context.accounts),
             clock=context.clock,
         )
-        self._door = Door(desk, context.limits, context.base)
+        self._public = Public(context)
+        self._door = Door(desk, context.limits, context.base, self._public.refused)
         # A redirect to the path with a slash would be built from the Host the client states.
-        self._router = Router(_routes(context), redirect_slashes=False)
+        self._router = Router(_routes(context, self._public), redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -119,7 +132,13 @@ class Api:
             await self._router(scope, receive, framed)
         except ClientDisconnect:
             pass
+        except asyncio.CancelledError:
+            if started:
+                raise
+            await problems.render(STOPPING, request_id, self._context.base)(scope, receive, framed)
         except Exception as error:
+            if isinstance(error, StorageError):
+                self._public.refused(error)
             problem = problems.of(error, self._context.base)
             if problem.kind.status == 500:
                 log.exception("request %s failed", request_id)
@@ -128,8 +147,7 @@ class Api:
             await problems.render(problem, request_id, self._context.base)(scope, receive, framed)
 
 
-def _routes(context: Context) -> list[Route]:
-    public = Public(context)
+def _routes(context: Context, public: Public) -> list[Route]:
     routes = [
         Route("/", public.root),
         Route("/livez", public.live),

@@ -23,6 +23,7 @@ READ_TASKS: tuple[str, ...] = ("read", "tasks")
 READ_ENDPOINTS: tuple[str, ...] = ("read", "endpoints")
 WRITE_TASKS: tuple[str, ...] = ("tasks",)
 WRITE_ENDPOINTS: tuple[str, ...] = ("endpoints",)
+ADMIN: tuple[str, ...] = ("admin",)
 
 
 async def identify(headers: Iterable[tuple[bytes, bytes]], database: Database) -> ApiKey:

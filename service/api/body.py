@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
+from collections.abc import Collection
 
 from starlette.requests import Request
 
 from service.api.context import Limits
 from service.api.problems import Problem
 from service.core.json_text import load_json
+from service.core.request import Fault, pointer, shown
 
 
 async def read_json(request: Request, limits: Limits) -> object:
@@ -25,6 +28,19 @@ async def read_json(request: Request, limits: Limits) -> object:
         detail = f"The body did not arrive within {limits.body_seconds:g} seconds. Send it again."
         raise Problem("too_slow", detail, headers={"connection": "close"}) from None
     return load_json(bytes(kept))
+
+
+def read_members(body: object, known: Collection[str], faults: list[Fault]) -> dict[str, object]:
+    """The members of a decoded object that are known; every other one is a fault, as is anything but an object."""
+    if not isinstance(body, dict):
+        faults.append(Fault(pointer="", detail="This must be an object."))
+        return {}
+    for name in body:
+        if name not in known:
+            close = difflib.get_close_matches(name[:40].lower(), known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else "Leave it out."
+            faults.append(Fault(pointer=pointer(name), detail=f'There is no "{shown(name)}". {hint}'))
+    return {name: value for name, value in body.items() if name in known}
 
 
 def _refuse_unread(request: Request, limit: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.core.keys import Keyring
@@ -11,6 +11,7 @@ from service.net.client import ProviderClient
 from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.create import CreateDesk
+from service.pipeline.durations import Told
 from service.pipeline.ledger import LaneKey
 from service.pipeline.recorder import Recorder
 from service.pipeline.watch import Watch
@@ -57,6 +58,7 @@ class Context:
     entropy: Callable[[int], bytes]
     public_url: str | None
     disabled: Mapping[str, str] = field(default_factory=dict)
+    learned: Callable[[str], Sequence[Told]] = lambda account: ()  # how long an account's jobs take
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     limits: Limits = Limits()
     uploading: set[object] = field(default_factory=set)  # those under way in this process

@@ -11,7 +11,7 @@ from service.api.call import Call, absent, listing, reply
 from service.api.problems import Problem
 from service.api.query import Query, cursor
 from service.core.times import iso
-from service.pipeline import replay
+from service.pipeline import redelivery
 from storage import listings
 from storage.database import Connection
 from storage.records import Attempt, Delivery, DeliveryStatus
@@ -67,8 +67,8 @@ async def retry(call: Call) -> Response:
     Query(call.request, ()).settle()
     delivery_id = call.id("dlv")
     try:
-        found = await replay.retry(call.context.recorder, delivery_id, call.project_id)
-    except replay.Inactive as inactive:
+        found = await redelivery.retry(call.context.recorder, delivery_id, call.project_id)
+    except redelivery.Inactive as inactive:
         raise Problem("endpoint_inactive", str(inactive)) from None
     if found is None:
         raise absent("dlv")

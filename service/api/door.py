@@ -1,6 +1,6 @@
 """The callback door: POST /callbacks/{provider}/{token}. Bare ASGI, because every push of every task comes through here.
 
-Order: method, token, provider, then what the headers say of the body, then the body. A stranger's request costs no database and
+Order: method, provider, token, then what the headers say of the body, then the body. A stranger's request costs no database and
 no reading, and gets the same answer whatever was wrong with it. An answer in the 200s leaves only after the push is on disk.
 """
 
@@ -61,8 +61,16 @@ def _refusal(code: str, detail: str, base: str, *more: tuple[bytes, bytes]) -> S
 class Door:
     """Where providers push."""
 
-    def __init__(self, desk: CallbackDesk, limits: Limits, base: str) -> None:
+    def __init__(
+        self,
+        desk: CallbackDesk,
+        limits: Limits,
+        base: str,
+        refused: Callable[[StorageError], None] = lambda error: None,
+    ) -> None:
+        """`refused`: hears of every push that could not be stored."""
         self._desk = desk
+        self._refused = refused
         self._most = limits.callback_bytes
         self._body_seconds = limits.body_seconds
         again = (b"retry-after", b"5")
@@ -81,7 +89,8 @@ class Door:
     ) -> None:
         try:
             said = await self._answer(scope, receive)
-        except StorageError:
+        except StorageError as error:
+            self._refused(error)
             said = self._unavailable
         except TimeoutError:
             said = self._too_slow
@@ -100,8 +109,8 @@ class Door:
         parts = path.split("/") if len(path) <= LONGEST_PATH else ()
         if len(parts) != 4:
             return self._nothing
-        submission_id = self._desk.read_token(parts[3])
         provider = self._desk.providers.get(parts[2])
+        submission_id = self._desk.read_token(provider.name, parts[3]) if provider is not None else None
         if submission_id is None or provider is None:
             return self._nothing
         headers = _headers(scope["headers"])
@@ -116,6 +125,7 @@ class Door:
             return None
         if len(body) > self._most:
             return await self._refuse_size(provider, submission_id, f"more than {self._most}")
+        failpoints.reach("before_push")
         recorded: Recorded = await take(provider, submission_id, headers, body, self._desk)
         failpoints.reach("after_push")
         return self._orphan if recorded.task is None else self._kept

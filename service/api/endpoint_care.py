@@ -20,7 +20,7 @@ from service.core.request import Fault, Invalid, pointer, shown
 from service.core.times import HOUR, SECOND, iso, parse_iso
 from service.pipeline.ledger import Ledger
 from service.pipeline.orders import SECRET
-from service.pipeline.replay import Inactive, TooSoon, refuse_inactive, replay_failed, replay_missing, send_sample
+from service.pipeline.redelivery import Inactive, TooSoon, refuse_inactive, replay_failed, replay_missing, send_sample
 from storage import endpoint_secrets, endpoints, standing
 from storage.database import Connection
 from storage.records import Endpoint, EndpointSecret, EndpointStatus, LaneKind

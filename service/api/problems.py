@@ -52,6 +52,8 @@ CODES: Mapping[str, Kind] = {
     "too_slow": Kind(status=408, title="The body came too slowly", type="invalid_request_error"),
     "reference_taken": Kind(status=409, title="The reference is taken", type="conflict_error", lasting=True),
     "cannot_cancel": Kind(status=409, title="The task cannot be canceled", type="conflict_error", lasting=True),
+    "cannot_resolve": Kind(status=409, title="There is nothing to settle so", type="conflict_error", lasting=True),
+    "job_taken": Kind(status=409, title="The job belongs to another task", type="conflict_error", lasting=True),
     "endpoint_limit": Kind(status=409, title="Too many endpoints", type="conflict_error", lasting=True),
     "endpoint_inactive": Kind(status=409, title="The endpoint is not sent to", type="conflict_error", lasting=True),
     "output_gone": Kind(status=410, title="The output is gone", type="not_found_error"),

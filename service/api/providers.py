@@ -11,8 +11,10 @@ from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query
 from service.core.events import iso_or_none
+from service.core.holding import Holds
 from service.core.request import shown
 from service.core.schedule import Breaker
+from service.pipeline.durations import Told
 from service.providers import catalogue
 from service.providers.base import Provider, Uploader
 from storage import lanes
@@ -61,6 +63,7 @@ def view(provider: Provider, context: Context, health: Mapping[str, Lane]) -> di
             "rate": account.rate,
             "max_open_tasks": account.max_open_tasks,
             "expected_seconds": account.expected_seconds,
+            "durations": [_duration(told) for told in context.learned(name)],
             "health": {
                 **_health(health.get(name), context.clock()),
                 "unknown_vocabulary": context.recorder.unknown_vocabulary[name],
@@ -98,13 +101,29 @@ def view(provider: Provider, context: Context, health: Mapping[str, Lane]) -> di
     }
 
 
+def _duration(told: Told) -> dict[str, object]:
+    """How long one kind of job takes here, as learned; `duration` and `level` are null for the model as a whole."""
+    return {
+        "model": told.kind.model,
+        "duration": told.kind.seconds or None,
+        "level": told.kind.level or None,
+        "jobs": told.jobs,
+        "p50": round(told.p50, 1),
+        "p90": round(told.p90, 1),
+    }
+
+
 def _health(lane: Lane | None, now: int) -> dict[str, object]:
     """Whether the account may be asked just now, and why not."""
     probe_at = Breaker.load(lane.breaker).next_probe_at if lane is not None else None
-    held_until = lane.held_until if lane is not None and (lane.held_until or 0) > now else None
+    holds = Holds.load(lane.holds) if lane is not None else Holds()
+    buys, asks = holds.submits.held(now), holds.queries.held(now)
     return {
         "breaker": "closed" if probe_at is None else "open",
         "next_probe_at": iso_or_none(probe_at),
-        "held_until": iso_or_none(held_until),
-        "held_reason": lane.held_reason if lane is not None and held_until is not None else None,
+        "held_until": iso_or_none(holds.submits.until) if buys else None,
+        "held_reason": holds.submits.reason if buys else None,
+        "refused_since": iso_or_none(holds.submits.refused_since),
+        "queries_held_until": iso_or_none(holds.queries.until) if asks else None,
+        "queries_held_reason": holds.queries.reason if asks else None,
     }

@@ -13,10 +13,12 @@ from service.api.context import Context
 from service.api.problems import CODES, Problem
 from storage import projects, tasks
 from storage.database import Connection
-from storage.errors import StorageError
+from storage.errors import Busy, Full, StorageError
 
 READY_FOR_SECONDS = 1.0  # one answer serves everybody who asks within it: probes must not become load
 READY_WITHIN_SECONDS = 3.0
+FULL_FOR_SECONDS = 3.0  # a probe may still find room where a task did not
+DISK_FULL = "The disk that holds the database is full. Nothing is taken in until there is room."
 
 
 class Public:
@@ -24,8 +26,14 @@ class Public:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._checking: asyncio.Task[bool] | None = None
+        self._checking: asyncio.Task[str | None] | None = None
         self._checked_at = 0.0
+        self._full_until = 0.0
+
+    def refused(self, error: StorageError) -> None:
+        """Hear of a request that could not be stored."""
+        if isinstance(error, Full):
+            self._full_until = asyncio.get_running_loop().time() + FULL_FOR_SECONDS
 
     async def output(self, request: Request) -> Response:
         """GET /o/{token}: to the output at the provider. The file itself never passes through here."""
@@ -51,8 +59,11 @@ class Public:
         if self._checking is None or (self._checking.done() and now - self._checked_at >= READY_FOR_SECONDS):
             self._checked_at = now
             self._checking = asyncio.create_task(self._check())
-        if not await asyncio.shield(self._checking):
-            raise Problem("unavailable", "The database cannot be written just now.", headers={"retry-after": "1"})
+        trouble = await asyncio.shield(self._checking)
+        if trouble is None and now < self._full_until:
+            trouble = DISK_FULL
+        if trouble is not None:
+            raise Problem("unavailable", trouble, headers={"retry-after": "1"})
         return _said({"status": "ok"})
 
     async def root(self, request: Request) -> Response:
@@ -73,7 +84,9 @@ class Public:
             media_type="text/html",
         )
 
-    async def _check(self) -> bool:
+    async def _check(self) -> str | None:
+        """Why nothing can be taken in just now, in words that a stranger may read."""
+
         async def unit(tx: Connection) -> None:
             await projects.touch(tx)
 
@@ -81,9 +94,15 @@ class Public:
             async with asyncio.timeout(READY_WITHIN_SECONDS):
                 await self._context.database.read(projects.installation)
                 await self._context.database.write(unit)
-        except (StorageError, TimeoutError):
-            return False
-        return True
+        except Full:
+            return DISK_FULL
+        except Busy:
+            return "Another process keeps the database from being written."
+        except TimeoutError:
+            return f"The database took no write within {READY_WITHIN_SECONDS:g} seconds."
+        except StorageError:
+            return "The database cannot be written just now."
+        return None
 
 
 def _said(body: dict[str, object]) -> Response:

@@ -30,8 +30,18 @@ SENTENCES: Mapping[str, str] = {
     "push_not_confirmed": "A push claimed an end; {provider}, asked, does not show it yet.",
     "expired": "It expired without an end.",
     "canceled": "Canceled before it was bought.",
-    "abandoned": "Given up by hand. {provider} may still have it and charge for it.",
+    "adopted": "{by} named {provider_task_id} as its job. {provider} is asked whether it is there.",
+    "released": "{provider_task_id}, named by hand as its job, is not. It stands where it stood before.",
+    "resubmit_allowed": "{by} accepted a possible second charge: it is sent once more, and once only.",
+    "abandoned": "Given up by {by}. {provider} may still have it and charge for it.",
+    "surplus": "A job too many was found. Its result is not used, and it may be charged as well.",
     "conflict": "Something contradicts what is settled. Nothing was changed.",
+}
+# Why a purchase that was in doubt is sent once more.
+SENT_AGAIN: Mapping[str, str] = {
+    "absent": " It is sent a second time: the first one never arrived.",
+    "permission": " It is sent once more on a person's word: it may be charged twice.",
+    "policy": " It is sent once more by the project's policy: it may be charged twice.",
 }
 REASONS = ("message", "detail", "why")
 
@@ -63,12 +73,21 @@ def tell(entry: TimelineEntry, task: Task) -> dict[str, object]:
 
 def sentence(kind: str, detail: Mapping[str, object], task: Task) -> str:
     """What happened, with what the provider said about it."""
-    known = _Known({**detail, "provider": task.provider, "account": task.account})
+    known = _Known({**detail, "provider": task.provider, "account": task.account, "by": _who(detail)})
+    if kind == "conflict" and detail.get("conflict") == "surplus":
+        kind = "surplus"
     told = SENTENCES.get(kind, kind.replace("_", " ").capitalize() + ".").format_map(known)
     if kind == "intent" and detail.get("resend"):
-        told += " It is sent a second time: the first one never arrived."
+        told += SENT_AGAIN.get(str(detail["resend"]), "")
+    if kind == "created" and detail.get("on_ambiguous") == "resubmit":
+        told += " Should its fate become unknown, the project accepts a possible second charge."
     reason = next((str(detail[name]) for name in REASONS if detail.get(name)), None)
     return f"{told} ({reason})" if reason else told
+
+
+def _who(detail: Mapping[str, object]) -> str:
+    """The API key that ordered it, by its name and id."""
+    return f'API key "{detail["by"]}" ({detail["key"]})' if "by" in detail and "key" in detail else "somebody"
 
 
 class _Known(dict[str, object]):

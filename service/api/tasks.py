@@ -1,4 +1,4 @@
-"""/v1/tasks: create, list, read, follow, cancel."""
+"""/v1/tasks: create, list, read, follow, cancel. How a purchase in doubt is settled stands in `resolve`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from service.api.problems import Problem
 from service.api.query import Query, cursor
 from service.core.events import task_view
 from service.core.following import Facts, Next, next_step
+from service.core.holding import Holds
 from service.core.observation import Claim, Observation, Reading, Source
 from service.core.schedule import Breaker
 from service.core.times import SECOND, iso
@@ -110,7 +111,7 @@ async def timeline(call: Call) -> Response:
     """GET /v1/tasks/{id}/timeline: everything that happened, oldest first, and what happens next."""
     Query(call.request, ()).settle()
     task_id = call.id("task")
-    seen = await _read(call, task_id)
+    seen = await read(call, task_id)
     entries = await call.context.database.read(lambda tx: callbacks.timeline_of(tx, task_id))
     return reply(
         {
@@ -127,7 +128,7 @@ async def cancel(call: Call) -> Response:
     """POST /v1/tasks/{id}/cancel: only what was not bought yet can be taken back."""
     Query(call.request, ()).settle()
     context, task_id = call.context, call.id("task")
-    task = (await _read(call, task_id)).task
+    task = (await read(call, task_id)).task
     if task.status is TaskStatus.QUEUED:
         wish = Observation(
             task_id=task_id, source=Source.OPERATOR, reading=Reading(claim=Claim.CANCEL), at=context.clock()
@@ -135,7 +136,7 @@ async def cancel(call: Call) -> Response:
         recorded = await context.recorder.record(wish)
         task = recorded.task or task
         if task.status is TaskStatus.CANCELED and recorded.outcome == "changed":
-            return reply(view(await _read(call, task_id), context))
+            return reply(view(await read(call, task_id), context))
     raise Problem("cannot_cancel", _why_not(task))
 
 
@@ -150,7 +151,7 @@ def _why_not(task: Task) -> str:
 # Reading and following
 
 
-async def _read(call: Call, task_id: str) -> Seen:
+async def read(call: Call, task_id: str) -> Seen:
     async def unit(tx: Connection) -> Seen | None:
         task = await tasks.get(tx, task_id, call.project_id)
         if task is None:
@@ -173,7 +174,7 @@ async def _follow(call: Call, task_id: str, seconds: float, known: str | None) -
             return True
         return known is not None and not _names(known, _tag(orjson.dumps(view(seen, call.context))))
 
-    return await call.context.watch.until(task_id, lambda: _read(call, task_id), enough, seconds=seconds)
+    return await call.context.watch.until(task_id, lambda: read(call, task_id), enough, seconds=seconds)
 
 
 def preferred_wait(request: Request, most: int) -> int | None:
@@ -237,14 +238,18 @@ def following(seen: Seen, context: Context) -> Next | None:
     account = context.accounts.get(task.account)
     if account is None:
         return next_step(task, Facts(now=context.clock(), configured=False))
+    holds = Holds.load(lane.holds) if lane is not None else Holds()
     facts = Facts(
         now=context.clock(),
         pushes=account.pushes,
         look_up=account.look_up,
         resend=account.provider.traits.resend,
         settle_seconds=account.settle_seconds,
-        held_until=lane.held_until if lane is not None else None,
-        held_reason=lane.held_reason if lane is not None else None,
+        held_until=holds.submits.until or None,
+        held_reason=holds.submits.reason,
+        refused_since=holds.submits.refused_since,
+        queries_held_until=holds.queries.until or None,
+        queries_held_reason=holds.queries.reason,
         probe_at=Breaker.load(lane.breaker).next_probe_at if lane is not None else None,
     )
     return next_step(task, facts)

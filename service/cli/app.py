@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service import __version__
-from service.cli import deliveries, doctor, endpoints, events, keys, sandbox, serve, submit, tasks
+from service.cli import db, deliveries, doctor, endpoints, events, keys, sandbox, serve, submit, tasks
 from service.cli.demo import command as demo
 from service.cli.terminal import INTERRUPTED, Stop, say
 
@@ -49,6 +49,7 @@ app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(events.app, name="events")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(keys.app, name="keys")
+app.add_typer(db.app, name="db")
 
 
 def main() -> None:

@@ -79,9 +79,9 @@ class Api:
         known = reply.headers.get("etag")
         return (None, tag) if reply.status_code == 304 else (_accepted(reply), known)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def post(self, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None) -> Any:
         """Create something, or order it. Sent once: whether a lost answer meant yes is looked up, not guessed."""
-        return self._asked("POST", path, json=dict(body or {}))
+        return self._asked("POST", path, json=dict(body or {}), params=_given(query or {}))
 
     def delete(self, path: str) -> Any:
         return self._asked("DELETE", path)

@@ -104,7 +104,7 @@ async def _database(settings: Settings) -> Finding:
     """Open it as `serve` would, unless that would make it."""
     from service.bootstrap import StartError, open_store, secret_file
     from service.settings import masked
-    from storage import projects
+    from storage import callbacks, projects
     from storage.errors import StorageError
 
     name = f"database {masked(settings)['database_url']}"
@@ -119,11 +119,15 @@ async def _database(settings: Settings) -> Finding:
     try:
         async with open_store(settings) as (database, _):
             keys = await database.read(projects.count_keys)
+            orphans = await database.read(callbacks.count_orphans)
     except (StartError, StorageError, ValueError, OSError) as error:
         return False, name, cannot("", error).removeprefix(": ")
     durability = "synchronous=FULL" if secrets is not None else "synchronous_commit=on"
     hint = "" if keys else "; make one: taskrelay keys create --name me --scope tasks"
-    return True, name, f"opens, schema is current, {durability}, {keys} API key{'' if keys == 1 else 's'}{hint}"
+    told = f"opens, schema is current, {durability}, {keys} API key{'' if keys == 1 else 's'}{hint}"
+    if orphans:
+        told += f"; {orphans} push{'' if orphans == 1 else 'es'} of tasks it does not know (a restored backup? table callbacks)"
+    return True, name, told
 
 
 def _page(shown: Mapping[str, Any], problems: list[Problem], findings: list[Finding], sound: bool) -> Iterator[str]:

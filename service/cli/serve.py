@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("taskrelay.serve")
 
 Option = typer.Option
+END_SECONDS = 29.0
 
 
 def serve(
@@ -43,9 +45,11 @@ def serve(
     """
     import uvloop
 
+    from service.runtime import raise_file_limit
     from service.telemetry.log import configure
 
     settings = settings_of("serve", {"HOST": host, "PORT": port, "ROLES": roles})
+    raise_file_limit()
     human = not json and sys.stderr.isatty()
     configure(settings.log_level, json=not human)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -57,7 +61,7 @@ async def _serve(settings: Settings, human: bool) -> None:
 
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A second one changes nothing: what is in flight is paid for, and each of it has a time limit of its own.
+        # A second one changes nothing: what is in flight is paid for, and all of it ends within the time supervisors grant.
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     listener = _listen(settings) if "api" in settings.roles else None
     if listener is not None:
@@ -97,6 +101,7 @@ async def _run(service: Service, listener: socket.socket | None, stopping: async
     """Do what the roles say until told to stop. What fails for good stops the rest in order."""
     from service import runtime
     from service.bootstrap import server_of
+    from service.telemetry import failpoints
 
     duties: list[asyncio.Task[None]] = []
     server = server_of(service) if listener is not None else None
@@ -113,12 +118,26 @@ async def _run(service: Service, listener: socket.socket | None, stopping: async
     if not any(duty.done() for duty in duties):
         await _announce(service, listener is not None, human)
     await stopping.wait()
+    _end_in_time()
+    failpoints.reach("at_stop")
     _say(human, "stopping: what is in flight is finished first")
     service.watch.close()  # requests that wait for a change are answered with what is true now
     if server is not None:
         server.should_exit = True
-    # Side by side: an open request may wait for a lane's work, and both have 30 seconds at most.
+    # Side by side: an open request may wait for a lane's work, and both end by themselves within 25 seconds.
     await asyncio.gather(*duties, service.lanes.stop())
+
+
+def _end_in_time() -> None:
+    """Should anything hold us past the time that supervisors grant, end before they kill: it is as safe, and says so."""
+
+    def cut() -> None:
+        sys.stderr.write(f"taskrelay: stopping took {END_SECONDS:g} seconds; ended as it was. Nothing stored is lost\n")
+        os._exit(1)
+
+    timer = threading.Timer(END_SECONDS, cut)
+    timer.daemon = True
+    timer.start()
 
 
 async def _announce(service: Service, api: bool, human: bool) -> None:

@@ -81,7 +81,7 @@ def submit(
     }
     with Api(url, key) as api:
         if dry_run:
-            bids = api.post("/v1/tasks?dry_run=true", _said(body))
+            bids = api.post("/v1/tasks", _said(body), {"dry_run": "true"})
             _tell(bids, bid_lines, json)
             return
         task = api.post("/v1/tasks", _said(body))

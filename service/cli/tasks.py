@@ -1,22 +1,31 @@
-"""`tasks`: look at tasks, see why one stands where it stands, cancel one."""
+"""`tasks`: look at tasks, see why one stands where it stands, cancel one, settle purchases in doubt."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from service.cli.client import HERE, Api, Key, Url
-from service.cli.terminal import Json, columns, say, show
+from service.cli.terminal import USAGE, Json, Stop, columns, say, show
 
-app = typer.Typer(no_args_is_help=True, help="Look at tasks, see why one stands where it stands, cancel one.")
+app = typer.Typer(no_args_is_help=True, help="Look at tasks, see why one stands where it stands, cancel or settle one.")
 
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Its id, task_…", show_default=False)]
 Filter = Annotated[str | None, typer.Option(show_default=False)]
 Limit = Annotated[int, typer.Option(min=1, max=200, help="How many at most.")]
 After = Annotated[str | None, typer.Option(help="The cursor that the page before ended with.", show_default=False)]
+
+
+class Action(StrEnum):
+    """What may be said of a purchase whose fate is unknown."""
+
+    ADOPT = "adopt"
+    RESUBMIT = "resubmit"
+    ABANDON = "abandon"
 
 
 @app.command("get")
@@ -82,6 +91,55 @@ def cancel(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> 
         say("\n".join(task_lines(found)))
 
 
+@app.command("resolve")
+def resolve(
+    action: Annotated[Action, typer.Option(help="What is to be done.", show_default=False)],
+    task: Annotated[
+        str | None,
+        typer.Argument(metavar="[TASK]", help="Its id; without one, those of the filters.", show_default=False),
+    ] = None,
+    provider_task_id: Annotated[str | None, typer.Option(help="With adopt: the job's id.", show_default=False)] = None,
+    possible_double_charge: Annotated[
+        bool, typer.Option("--possible-double-charge", help="With resubmit: accept that it may be bought twice.")
+    ] = False,
+    status: Filter = None,
+    provider: Filter = None,
+    account: Filter = None,
+    url: Url = HERE,
+    key: Key = "",
+    json: Json = False,
+) -> None:
+    """Settle purchases whose fate is unknown: adopt the job you know, send once more, or give up."""
+    if action is Action.RESUBMIT and not possible_double_charge:
+        raise Stop("resubmit may buy a second time. To accept that: --possible-double-charge", USAGE)
+    filters = {"status": status, "provider": provider, "account": account}
+    wanted = {name: value for name, value in filters.items() if value}
+    if bool(task) == bool(wanted):
+        raise Stop("name one task, or say which with --status, --provider or --account", USAGE)
+    order: dict[str, Any] = {"action": action.value}
+    if possible_double_charge:
+        order["possible_double_charge"] = True
+    if provider_task_id is not None:
+        order["provider_task_id"] = provider_task_id
+    with Api(url, key) as api:
+        many = None if task else _resolve_all(api, {**order, "filter": wanted})
+        found = many or api.post(f"/v1/tasks/{task}/resolve", order)
+    if json:
+        show(found)
+    else:
+        say("\n".join(task_lines(found)) if task else f"{action.value}: {found['count']} tasks")
+
+
+def _resolve_all(api: Api, order: Mapping[str, Any]) -> dict[str, Any]:
+    """The word about all, request by request, because each looks at so many only."""
+    count, after = 0, None
+    while True:
+        page = api.post("/v1/tasks/resolve", order, {"after": after})
+        count, after = count + page["count"], page["next"]
+        if after is None:
+            return {**page, "count": count}
+
+
 def more(page: Mapping[str, Any]) -> None:
     """Say how to see the rest of a list."""
     if page.get("has_more"):
@@ -102,6 +160,7 @@ def task_lines(task: Mapping[str, Any]) -> list[str]:
         "retry": "creating it again may work, and will be charged again" if error.get("retryable") else None,
         "reference": task.get("reference"),
         "charge": " ".join(str(part) for part in (task.get("charge"), *_amount(cost)) if part),
+        "surplus": _surplus(cost.get("surplus") or ()),
         "created": task.get("created_at"),
         "finished": task.get("finished_at"),
         "final": "no: a late verdict may still change this end"
@@ -138,6 +197,12 @@ def next_line(following: Mapping[str, Any]) -> str | None:
     at = f" at {following['at']}" if following.get("at") else ""
     reason = f": {following['reason']}" if following.get("reason") else ""
     return f"{following.get('action')}{at}{reason}"
+
+
+def _surplus(jobs: Sequence[Mapping[str, Any]]) -> str | None:
+    """Jobs bought beside the task's own."""
+    told = [" ".join(str(part) for part in (one["provider_task_id"], *_amount(one)) if part) for one in jobs]
+    return f"bought too many, charged as well: {', '.join(told)}" if told else None
 
 
 def _amount(cost: Mapping[str, Any]) -> tuple[object, ...]:

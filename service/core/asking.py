@@ -9,23 +9,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from service.core.adopting import release
 from service.core.buying import ambiguous, may_resend, never_submitted
 from service.core.ending import charge_of, ended
 from service.core.events import EventType
-from service.core.observation import Observation
+from service.core.observation import Observation, Source
 from service.core.patience import (
     QUERIES,
     asked_past_deadline,
     asks,
     calm,
     lasted,
-    next_look_up,
     next_query,
+    next_turn,
     slow_poll_at,
     span,
     streak,
 )
-from service.core.step import Draft, Note, Rules, Step, ignored, move, said
+from service.core.step import Draft, Note, Rules, Step, both, ignored, move, said
 from service.core.times import SECOND
 from storage.records import Charge, Failure, FailureCode, Streak, Task, TaskStatus, evolve
 
@@ -50,18 +51,33 @@ def unknown(task: Task, seen: Observation, rules: Rules) -> Step:
 
 def absent(task: Task, seen: Observation, rules: Rules) -> Step:
     """A well-formed answer without the job."""
+    if task.adopted_at is not None:
+        return _not_there(task, seen, rules)
     if not asks(task, seen):
         return keep_watching(task, seen, rules)
+    if task.provider_task_id is not None and seen.source is Source.LOOK_UP:
+        # Nothing is there under our id: that says nothing of the job we know, which is asked after by its own.
+        return move(task, evolve(task, due_at=rules.now), rules)
     # Counted by when it was asked: an answer from within the settle window must not pass for one after it.
     counted = streak(task, Streak.ABSENT, min(seen.at, rules.now))
     unconfirmed = task.status is TaskStatus.UNCONFIRMED
     gone = not unconfirmed and lasted(counted, ABSENT_QUERIES, ABSENT_SECONDS, rules)
     if gone or asked_past_deadline(task, seen):
         return expire(task, rules, "the provider knows no such job")
-    at = next_look_up(counted, rules) if unconfirmed else next_query(counted, rules)
-    at = rules.now if may_resend(counted, rules) else min(at, task.deadline_at)
+    at = next_turn(counted, rules) if unconfirmed else next_query(counted, rules)
+    at = rules.now if may_resend(counted, rules) else at
     note = said("not_found", seen.reading) if unconfirmed or counted.streak_count == 1 else None
     return move(task, evolve(counted, due_at=at), rules, note)
+
+
+def _not_there(task: Task, seen: Observation, rules: Rules) -> Step:
+    """T18, by one answer: it is a person's word against the provider's, and nothing was ever heard of the job."""
+    if seen.source is not Source.POLL or seen.at < (task.adopted_at or 0):
+        return ignored(task)  # a look-up speaks of our id, and a question asked before of another job
+    freed = release(task, rules, "the provider knows no such job")
+    if freed.task.status is TaskStatus.UNCONFIRMED and asked_past_deadline(task, seen):
+        return both(freed, expire(freed.task, rules, "the provider knows no such job"))
+    return freed
 
 
 def undecided(task: Task, answered: Task, seen: Observation, rules: Rules, why: str, note: Note | None = None) -> Step:

@@ -5,57 +5,80 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from service.core.ending import ended
 from service.core.events import EventType
 from service.core.fallback import go_on
-from service.core.observation import Observation, Source
-from service.core.patience import calm, lasted, next_look_up, span, streak
+from service.core.holding import wish
+from service.core.observation import Observation, Reading
+from service.core.patience import calm, lasted, next_turn, resend_at, span, streak
 from service.core.step import Draft, Note, Rules, Step, conflict, ignored, move, said
 from service.core.times import SECOND
-from storage.records import Charge, Failure, FailureCode, Streak, Task, TaskStatus, evolve
+from storage.records import Charge, Failure, FailureCode, OnAmbiguous, Streak, Task, TaskStatus, evolve
 
 LOOK_UPS_BEFORE_RESEND: Final = 3  # well-formed "nothing here" answers, the last one after the settle window
 CREDENTIALS_SECONDS: Final = 900  # how long tasks wait for an account whose key or balance is refused …
 CREDENTIALS_EVERY_SECONDS: Final = 300  # … and how often it is tried meanwhile
 
 
+class Resend(StrEnum):
+    """Why an unconfirmed purchase is sent once more."""
+
+    ABSENT = "absent"  # the first one surely never arrived
+    PERMISSION = "permission"  # a person accepted a possible second charge
+    POLICY = "policy"  # the project accepted it beforehand
+
+
 def intend(task: Task, seen: Observation, rules: Rules) -> Step:
     """T2 and T7. An intent without the deadline that guards its socket is none."""
     if task.status is TaskStatus.QUEUED and rules.now >= task.deadline_at:
         return never_submitted(task, rules)
-    resend = may_resend(task, rules, acknowledged=seen.source is Source.OPERATOR)
-    if seen.submission_deadline_at is None or not (task.status is TaskStatus.QUEUED or resend):
+    resend = why_resend(task, rules)
+    if seen.submission_deadline_at is None or (task.status is not TaskStatus.QUEUED and resend is None):
         return ignored(task)
     changed = evolve(
         task,
         status=TaskStatus.SUBMITTING,
         submissions=task.submissions + 1,
         submission_deadline_at=seen.submission_deadline_at,
-        resends=task.resends + resend,
+        resends=task.resends + (resend is not None),
+        permitted_at=None,
         due_at=None,
     )
-    note = Note(kind="intent", detail={"submission": changed.submissions, "resend": resend})
-    return move(task, changed, rules, note)
+    detail: dict[str, object] = {"submission": changed.submissions}
+    return move(task, changed, rules, Note(kind="intent", detail=detail | ({"resend": resend} if resend else {})))
 
 
-def may_resend(task: Task, rules: Rules, *, acknowledged: bool = False) -> bool:
-    """Whether an unconfirmed purchase may be sent once more. `acknowledged`: somebody accepts a possible second charge.
+def may_resend(task: Task, rules: Rules) -> bool:
+    """Whether an unconfirmed purchase may be sent once more, now."""
+    return why_resend(task, rules) is not None
+
+
+def why_resend(task: Task, rules: Rules) -> Resend | None:
+    """What allows an unconfirmed purchase to be sent once more. A permission is good for one submission, a policy for one a task."""
+    if task.status is not TaskStatus.UNCONFIRMED or rules.now >= task.deadline_at:
+        return None
+    at = resend_at(task, rules)
+    if at is not None and rules.now >= at:
+        return Resend.POLICY if task.permitted_at is None else Resend.PERMISSION
+    if task.resends or not (rules.look_up and surely_absent(task, rules)):
+        return None
+    if rules.resend:
+        return Resend.ABSENT
+    return Resend.POLICY if task.on_ambiguous is OnAmbiguous.RESUBMIT else None
+
+
+def surely_absent(task: Task, rules: Rules) -> bool:
+    """Whether look-ups have told all that they can.
 
     An empty look-up proves nothing by itself: the first request may still be on its way. Only several empty answers, the
     last one asked for after the settle window, with the guard at the socket and the same external id, leave no schedule
     in which two jobs are bought.
     """
-    if task.status is not TaskStatus.UNCONFIRMED or rules.now >= task.deadline_at:
-        return False
-    if acknowledged:
-        return True
     return (
-        rules.look_up
-        and rules.resend
-        and task.resends == 0
-        and task.streak is Streak.ABSENT
+        task.streak is Streak.ABSENT
         and task.streak_count >= LOOK_UPS_BEFORE_RESEND
         and task.submission_deadline_at is not None
         and task.streak_last_at is not None
@@ -79,21 +102,40 @@ def deferred(task: Task, seen: Observation, rules: Rules) -> Step:
     """T4, or T15 once the account itself has been refused for too long. Queued tasks may be told of their account's refusal."""
     reading = seen.reading
     told = task.status is TaskStatus.QUEUED and reading.account_refused
-    if not (task.status is TaskStatus.SUBMITTING or told) or _of_an_earlier_submission(task, seen):
+    # What its lane tells of others' refusals answers no submission: the task may be on its way by now, and be bought.
+    answered = task.status is TaskStatus.SUBMITTING and (
+        reading.refused_since is None or seen.submission_id is not None
+    )
+    if not (answered or told) or _of_an_earlier_submission(task, seen):
         return _too_late_to_refuse(task, seen)
     if task.resends:
         return ambiguous(task, seen, rules)
     kind = Streak.CREDENTIALS if reading.account_refused else Streak.DEFERRED
     waited = streak(task, kind, rules.now)
-    if kind is Streak.CREDENTIALS and lasted(waited, 2, CREDENTIALS_SECONDS, rules):
+    if kind is Streak.CREDENTIALS and (
+        lasted(waited, 2, CREDENTIALS_SECONDS, rules) or _refused_long(task, reading, rules)
+    ):
         failure = reading.failure or Failure(
             code=FailureCode.CREDENTIALS_REFUSED, message="the provider refuses this account", retryable=True
         )
         return _refusal(task, waited, seen, rules, failure)
     seconds = CREDENTIALS_EVERY_SECONDS if reading.account_refused else min(2 ** min(waited.streak_count, 6), 60)
-    wait = max(span(seconds * (1 + rules.jitter / 4)), span(reading.retry_after_seconds or 0.0))
-    changed = evolve(waited, status=TaskStatus.QUEUED, due_at=min(rules.now + wait, task.deadline_at))
+    wait = max(span(seconds * (1 + rules.jitter / 4)), wish(reading))
+    at = min(rules.now + wait, task.deadline_at)
+    if reading.refused_since is not None:
+        at = min(at, refused_until(task, reading.refused_since))
+    changed = evolve(waited, status=TaskStatus.QUEUED, due_at=at)
     return move(task, changed, rules, said("deferred", reading, again_in_seconds=round(wait / SECOND, 1)))
+
+
+def _refused_long(task: Task, reading: Reading, rules: Rules) -> bool:
+    """Whether its account has been refused for too long, be it for other tasks: a task waits from then, or from its making."""
+    return reading.refused_since is not None and rules.now >= refused_until(task, reading.refused_since)
+
+
+def refused_until(task: Task, refused_since: int) -> int:
+    """When a queued task is given up whose account's key or balance is refused."""
+    return max(refused_since, task.created_at) + CREDENTIALS_SECONDS * SECOND
 
 
 def _refusal(task: Task, answered: Task, seen: Observation, rules: Rules, failure: Failure) -> Step:
@@ -117,7 +159,7 @@ def ambiguous(task: Task, seen: Observation, rules: Rules) -> Step:
     if task.status is not TaskStatus.SUBMITTING or _of_an_earlier_submission(task, seen):
         return ignored(task)
     unsure = evolve(calm(task), status=TaskStatus.UNCONFIRMED, charge=Charge.POSSIBLE)
-    changed = evolve(unsure, due_at=min(next_look_up(unsure, rules), task.deadline_at))
+    changed = evolve(unsure, due_at=next_turn(unsure, rules))
     draft = None if task.resends else Draft(type=EventType.TASK_UNCONFIRMED)
     return move(task, changed, rules, said("ambiguous", seen.reading), draft)
 
@@ -134,17 +176,6 @@ def never_submitted(task: Task, rules: Rules) -> Step:
     )
     end = ended(task, TaskStatus.EXPIRED, rules, final=True, failure=failure, charge=Charge.NONE)
     return move(task, end, rules, Note(kind="expired"), Draft(type=EventType.TASK_EXPIRED, hard=True))
-
-
-def abandon(task: Task, rules: Rules) -> Step:
-    """T8. A person gives up on it; the provider may still have it and charge for it."""
-    if task.status is not TaskStatus.UNCONFIRMED:
-        return ignored(task)
-    failure = Failure(
-        code=FailureCode.SUBMIT_ABANDONED, message="given up: whether it was bought stayed unknown", retryable=True
-    )
-    end = ended(task, TaskStatus.FAILED, rules, final=False, failure=failure, charge=Charge.POSSIBLE)
-    return move(task, end, rules, Note(kind="abandoned"), Draft(type=EventType.TASK_FAILED))
 
 
 def cancel(task: Task, rules: Rules) -> Step:

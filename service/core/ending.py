@@ -31,6 +31,7 @@ def ended(
         failure=failure,
         outputs=task.outputs if outputs is None else outputs,
         progress=task.progress if progress is None else progress,
+        permitted_at=None,
         charge=charge,
         late=task.finished_at is not None,
         final_at=rules.now if final else None,

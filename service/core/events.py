@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from service.core import ids, money
+from service.core.surplus import charge_told
 from service.core.times import iso
-from storage.records import Charge, Endpoint, Failure, Output, Task, TaskStatus
+from storage.records import Charge, Endpoint, Failure, Output, Surplus, Task, TaskStatus
 
 
 class EventType(StrEnum):
@@ -93,7 +94,7 @@ def task_view(task: Task, *, public_url: str, output_url: str | None) -> dict[st
         "final": task.final_at is not None,
         "final_at": iso_or_none(task.final_at),
         "late": task.late,
-        "charge": task.charge,
+        "charge": charge_told(task),
         "output_url": output_url,
         "outputs": [output_view(output) for output in task.outputs],
         "error": failure_view(task.failure) if task.failure else None,
@@ -102,6 +103,7 @@ def task_view(task: Task, *, public_url: str, output_url: str | None) -> dict[st
             "estimated": task.cost_estimated,
             "charged": task.cost_charged,
             "money": money_view(task.cost_estimated, task.cost_charged, task.unit_price, task.cost_unit),
+            "surplus": [surplus_view(one) for one in task.surplus],
         },
         "provider_task_id": task.provider_task_id,
         "reference": task.reference,
@@ -116,8 +118,28 @@ def task_view(task: Task, *, public_url: str, output_url: str | None) -> dict[st
             "self": url,
             "timeline": url + "/timeline",
             "cancel": url + "/cancel" if task.status is TaskStatus.QUEUED else None,
+            "resolve": url + "/resolve" if _in_doubt(task) else None,
             "output": output_url,
         },
+    }
+
+
+def _in_doubt(task: Task) -> bool:
+    """Whether a person can still settle it: nobody knows its job, and it has not ended for good."""
+    bought = task.status is TaskStatus.UNCONFIRMED or (task.finished_at is not None and task.final_at is None)
+    return bought and task.provider_task_id is None
+
+
+def surplus_view(job: Surplus) -> dict[str, object]:
+    """A job bought beside the task's own, and what it costs."""
+    return {
+        "provider_task_id": job.provider_task_id,
+        "account": job.account,
+        "found_at": iso(job.found_at),
+        "unit": job.unit,
+        "estimated": job.estimated,
+        "charged": job.charged,
+        "money": money_view(job.estimated, job.charged, job.unit_price, job.unit),
     }
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from service.core.lifecycle import LATE_VERDICT_SECONDS, SECOND, Rules, may_resend
+from service.core.buying import Resend, refused_until, why_resend
+from service.core.lifecycle import LATE_VERDICT_SECONDS, SECOND, Rules
+from service.core.patience import resend_at
+from service.core.times import iso
 from storage.records import Streak, Task, TaskStatus
 
 
@@ -16,7 +19,7 @@ from storage.records import Streak, Task, TaskStatus
 class Facts:
     """What must be known beside the task: its account's contract, and the state of the account's lane.
 
-    `probe_at`: the breaker is open and lets a probe through then.
+    `probe_at`: the breaker is open and lets a probe through then. `refused_since`: the account's key or balance is refused.
     """
 
     now: int
@@ -27,6 +30,9 @@ class Facts:
     settle_seconds: float = 120.0
     held_until: int | None = None  # submits only
     held_reason: str | None = None
+    refused_since: int | None = None
+    queries_held_until: int | None = None
+    queries_held_reason: str | None = None
     probe_at: int | None = None
 
 
@@ -76,6 +82,10 @@ def _queued(task: Task, facts: Facts) -> Next:
     if facts.held_until is not None and facts.held_until > at:
         at = facts.held_until
         reason = f"Account {task.account} buys nothing before: {facts.held_reason or 'the provider asked us to wait'}."
+    if facts.refused_since is not None:
+        reason += (
+            f" Should it be refused until {iso(refused_until(task, facts.refused_since))}, the task fails unbought."
+        )
     at, reason = _past_the_breaker(task, facts, at, reason)
     if at >= task.deadline_at:
         return Next(action="expire", at=task.deadline_at, reason=f"{reason} Its deadline comes first.")
@@ -83,33 +93,54 @@ def _queued(task: Task, facts: Facts) -> Next:
 
 
 def _unconfirmed(task: Task, facts: Facts) -> Next:
+    rules = Rules(
+        now=facts.now,
+        jitter=0.0,
+        pushes=facts.pushes,
+        look_up=facts.look_up,
+        expected_seconds=0.0,
+        settle_seconds=facts.settle_seconds,
+        resend=facts.resend,
+    )
+    why, at = why_resend(task, rules), resend_at(task, rules)
+    if why is not None or at is not None:
+        found = why or (Resend.POLICY if task.permitted_at is None else Resend.PERMISSION)
+        return _sent_once_more(task, facts, found, max(at or 0, task.due_at or facts.now))
     unsure = f"{task.provider} did not answer in time. It may have taken the job and may charge for it"
     if not facts.look_up:
         reason = (
             f"{unsure}; it cannot be asked after a lost job. Held, never sent again on a guess; the deadline ends it."
         )
-        return Next(action="hold", at=task.deadline_at, reason=reason)
-    at = task.due_at if task.due_at is not None else task.deadline_at
-    rules = Rules(
-        now=facts.now,
-        jitter=0.0,
-        pushes=facts.pushes,
-        look_up=True,
-        expected_seconds=0.0,
-        settle_seconds=facts.settle_seconds,
-        resend=facts.resend,
+        return Next(action="hold", at=task.deadline_at, reason=f"{reason} {settle(task)}")
+    at, reason = _past_trouble(
+        task, facts, task.due_at if task.due_at is not None else task.deadline_at, f"{unsure}. It is looked for."
     )
-    if may_resend(task, rules):
-        reason = f"{task.provider} has no such job, and the first request can no longer arrive: sent once more."
-        return Next(action="submit", at=at, reason=reason)
-    at, reason = _past_the_breaker(task, facts, at, f"{unsure}. It is looked for.")
     if at >= task.deadline_at:
-        return Next(action="expire", at=task.deadline_at, reason=f"{unsure}. The deadline ends it.")
+        reason = f"{unsure}. The deadline ends it. {settle(task)}"
+        return Next(action="expire", at=task.deadline_at, reason=reason)
     return Next(action="look_up", at=at, reason=reason)
 
 
+def _sent_once_more(task: Task, facts: Facts, why: Resend, at: int) -> Next:
+    reasons = {
+        Resend.ABSENT: f"{task.provider} has no such job, and the first request can no longer arrive: sent once more.",
+        Resend.PERMISSION: "A possible second charge was accepted by hand: sent once more, and once only.",
+        Resend.POLICY: "The project accepts a possible second charge (on_ambiguous: resubmit): sent once more, and once only.",
+    }
+    at, reason = _past_the_breaker(task, facts, at, reasons[why])
+    if at >= task.deadline_at:
+        return Next(action="expire", at=task.deadline_at, reason=f"{reason} Its deadline comes first. {settle(task)}")
+    return Next(action="submit", at=at, reason=reason)
+
+
+def settle(task: Task) -> str:
+    """What a person can do who does not want to wait."""
+    said = "adopt (you know its job), resubmit (a possible second charge is accepted) or abandon"
+    return f"To settle it now: POST /v1/tasks/{task.id}/resolve with {said}."
+
+
 def _processing(task: Task, facts: Facts) -> Next:
-    at, reason = _past_the_breaker(
+    at, reason = _past_trouble(
         task, facts, task.due_at if task.due_at is not None else task.deadline_at, _why_ask(task, facts)
     )
     return Next(action="poll", at=at, reason=reason)
@@ -118,6 +149,8 @@ def _processing(task: Task, facts: Facts) -> Next:
 def _why_ask(task: Task, facts: Facts) -> str:
     """Why the provider is asked after a bound task."""
     provider = task.provider
+    if task.adopted_at is not None:
+        return f"{task.provider_task_id} was named by hand as its job. {provider} is asked whether it is there."
     if facts.now >= task.deadline_at:
         return f"The deadline has passed. {provider} is asked once more before it expires."
     match task.streak:
@@ -145,12 +178,21 @@ def _given_up(task: Task, facts: Facts) -> Next | None:
     if facts.now > until:
         return None
     if task.provider_task_id is not None and task.due_at is not None and facts.configured:
-        at, reason = _past_the_breaker(
-            task, facts, task.due_at, f"We gave up, {task.provider} never said no. It is still asked now and then."
-        )
+        asked = "It is still asked now and then." if task.adopted_at is None else _why_ask(task, facts)
+        at, reason = _past_trouble(task, facts, task.due_at, f"We gave up, {task.provider} never said no. {asked}")
         return Next(action="poll", at=at, reason=reason)
     reason = f"We gave up, {task.provider} never said no. A late answer or push still counts until then."
+    if task.provider_task_id is None and facts.configured:
+        reason += f" If you know its job: POST /v1/tasks/{task.id}/resolve with adopt."
     return Next(action="listen", at=until, reason=reason)
+
+
+def _past_trouble(task: Task, facts: Facts, at: int, reason: str) -> tuple[int, str]:
+    """When the provider may be asked after it."""
+    if facts.queries_held_until is not None and facts.queries_held_until > at:
+        at = facts.queries_held_until
+        reason += f" Not before then: {facts.queries_held_reason or 'the provider asked us to wait'}."
+    return _past_the_breaker(task, facts, at, reason)
 
 
 def _past_the_breaker(task: Task, facts: Facts, at: int, reason: str) -> tuple[int, str]:

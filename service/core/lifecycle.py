@@ -2,13 +2,14 @@
 
         from            to            when                                                       told             final
     T2  queued          submitting    the intent is committed
-    T3  submitting      processing    a job is named: reply, look-up, trusted push, operator     task.submitted
-        unconfirmed     processing    the same
+    T3  submitting      processing    a job is named: reply, look-up, trusted push               task.submitted
+        unconfirmed     processing    the same; or by a person, told once the provider shows it
         queued          processing    the same, after a submission that was called deferred
     T4  submitting      queued        deferred: nothing was made, it may be later
     T5  submitting      failed        refused for good, with no earlier submission in doubt      task.failed      yes
     T6  submitting      unconfirmed   ambiguous, or found without anybody who waits for it       task.unconfirmed
-    T7  unconfirmed     submitting    the intent, where `may_resend`
+    T7  unconfirmed     submitting    the intent, where `may_resend`: the purchase is surely
+                                      absent, or a person or the project's policy permits it
     T8  unconfirmed     failed        abandoned                                                  task.failed      no
     T9  processing      succeeded     success with an output                                     task.succeeded   yes
     T10 processing      failed        the provider's failure                                     task.failed      yes
@@ -23,9 +24,10 @@
 
     T17 submitting,     queued        refused as in T5 or T15, and a fallback is left: the task goes
         queued                        on to its account, provider, model and input
+    T18 processing      unconfirmed   the job that a person named is not the task's              task.conflict
 
 Everything not listed leaves the status as it is: a no-op, or where it contradicts what is settled, a conflict that is
-recorded and told. Never an exception. A final end never changes.
+recorded and told. Never an exception. A final end never changes; only its bill grows when a job too many is found.
 
 Whoever can be asked is asked once more past the deadline before a task expires, so that a service which was down for
 hours expires nothing that is well.
@@ -35,12 +37,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from service.core import asking, buying, verdicts
+from service.core import adopting, asking, buying, resolving, verdicts
 from service.core.buying import may_resend
 from service.core.observation import Claim, Observation, Reading, Source
-from service.core.step import Draft, Note, Outcome, Rules, Step, said
+from service.core.patience import LATE_VERDICT_SECONDS
+from service.core.step import Draft, Note, Outcome, Rules, Step, ignored, said
 from service.core.times import SECOND
-from service.core.verdicts import LATE_VERDICT_SECONDS
 from storage.records import Task, TaskStatus
 
 __all__ = [
@@ -56,13 +58,17 @@ __all__ = [
     "rings",
 ]
 
+REPLIES_ONLY = (Claim.REFUSED, Claim.DEFERRED, Claim.AMBIGUOUS)
+ORDERS = (Claim.CANCEL, Claim.ADOPT, Claim.RESUBMIT, Claim.ABANDON)
 JOB_CLAIMS = (Claim.ACCEPTED, Claim.WAITING, Claim.RUNNING, Claim.SUCCEEDED, Claim.FAILED)
 
 
 def advance(task: Task, seen: Observation, rules: Rules, *, taken: bool = False) -> Step:
     """Fold one verified observation into its task. `taken`: the provider id it names belongs to another task."""
     if seen.account not in (None, task.account):
-        return verdicts.of_a_former_account(task, seen)
+        return verdicts.of_a_former_account(task, seen, rules)
+    if taken and seen.claim is Claim.ADOPT:
+        return ignored(task)  # whoever said so is told; nothing was heard that would have to be told to others
     if taken:
         return verdicts.taken_by_another(task, seen, rules)
     match _claim(seen):
@@ -84,8 +90,12 @@ def advance(task: Task, seen: Observation, rules: Rules, *, taken: bool = False)
             return asking.unanswered(task, seen, rules, said("query_failed", seen.reading))
         case Claim.OVERDUE:
             return asking.overdue(task, seen, rules)
+        case Claim.ADOPT:
+            return adopting.adopt(task, seen, rules)
+        case Claim.RESUBMIT:
+            return resolving.permit(task, seen, rules)
         case Claim.ABANDON:
-            return buying.abandon(task, rules)
+            return resolving.abandon(task, seen, rules)
         case Claim.CANCEL:
             return buying.cancel(task, rules)
         case other:
@@ -109,8 +119,9 @@ def _claim(seen: Observation) -> Claim:
     """The claim, as far as its source can make it."""
     if seen.source is Source.SUBMIT:
         names_a_job = seen.claim in JOB_CLAIMS and seen.reading.provider_task_id is not None
-        silent = (Claim.UNKNOWN, Claim.ABSENT, Claim.UNREACHABLE, *JOB_CLAIMS)
+        silent = (Claim.UNKNOWN, Claim.ABSENT, Claim.UNREACHABLE, *JOB_CLAIMS, *ORDERS)
         # Whatever answers a purchase and neither names a job nor refuses one may have made it.
         return Claim.AMBIGUOUS if seen.claim in silent and not names_a_job else seen.claim
-    # Only the reply to a purchase can say that nothing was bought.
-    return Claim.UNKNOWN if seen.claim in (Claim.REFUSED, Claim.DEFERRED, Claim.AMBIGUOUS) else seen.claim
+    # Only the reply to a purchase can say that nothing was bought, and only a person gives orders.
+    foreign = seen.claim in REPLIES_ONLY or (seen.claim in ORDERS and seen.source is not Source.OPERATOR)
+    return Claim.UNKNOWN if foreign else seen.claim

@@ -45,7 +45,10 @@ class Claim(StrEnum):
 
     OVERDUE = "overdue"  # the task's deadline has passed
     CANCEL = "cancel"
-    ABANDON = "abandon"  # a person gives an unconfirmed purchase up
+    # A person settles an unconfirmed purchase:
+    ADOPT = "adopt"  # this job is it
+    RESUBMIT = "resubmit"  # send it once more, a possible second charge is accepted
+    ABANDON = "abandon"  # give it up
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -66,11 +69,21 @@ class Reading:
     charged: str | None = None
     cost_unit: str | None = None
     retry_after_seconds: float | None = None
+    busy: bool = False  # the provider is well and wants fewer requests
     account_refused: bool = False  # the credential or balance was refused, not this task
+    refused_since: int | None = None  # … and has been since then, for whatever task; the account's lane adds it
     refunded: bool = False  # the provider states that it gave the charge back
     also: tuple[str, ...] = ()
     detail: str | None = None  # one line for the timeline
     raw: bytes | None = None
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who ordered something: an API key by its id and name, never the key itself."""
+
+    key_id: str
+    name: str
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -88,6 +101,7 @@ class Observation:
     account: str | None = None
     # With an intent; a reply that states it speaks of that submission alone.
     submission_deadline_at: int | None = None
+    by: Actor | None = None  # with what a person ordered
 
     @property
     def claim(self) -> Claim:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from service.core import schedule
+from service.core.durations import stated
 from service.core.observation import Claim, Observation, Source
 from service.core.step import Rules
 from service.core.times import DAY, SECOND
-from storage.records import Streak, Task, TaskStatus, evolve
+from storage.records import OnAmbiguous, Streak, Task, TaskStatus, evolve
 
 SLOW_POLL_SECONDS: Final = 3_600  # after we gave up on a bound task …
 SLOW_POLL_FOR_SECONDS: Final = 7 * 86_400  # … for this long
+LATE_VERDICT_SECONDS: Final = 30 * 86_400  # how long a verdict may still arrive after an end that is not final
 LOOK_UP_AGAIN_SECONDS: Final = 30  # after a look-up that failed
 LONGEST_WAIT: Final = 7 * DAY  # no deadline is further away
 
@@ -34,12 +36,14 @@ def asked_past_deadline(task: Task, seen: Observation) -> bool:
 def next_query(task: Task, rules: Rules) -> int:
     """When to ask again after an open task: at its deadline at the latest, where it is looked at in any case."""
     if task.status is TaskStatus.UNCONFIRMED:
-        at = max(next_look_up(task, rules), rules.now + LOOK_UP_AGAIN_SECONDS * SECOND)
+        at = next_turn(task, rules, soonest=rules.now + LOOK_UP_AGAIN_SECONDS * SECOND)
+    elif task.adopted_at is not None:
+        at = rules.now + LOOK_UP_AGAIN_SECONDS * SECOND  # somebody waits to hear whether it is there
     else:
         at = schedule.next_poll_at(
             rules.now,
             submitted_at=task.submitted_at or task.created_at,
-            expected_seconds=rules.expected_seconds,
+            curve=stated(rules.expected_seconds) if rules.curve is None else rules.curve(task),
             pushes=rules.pushes,
             jitter=rules.jitter,
         )
@@ -56,6 +60,32 @@ def next_look_up(task: Task, rules: Rules) -> int:
         settle_seconds=rules.settle_seconds,
         now=rules.now,
     )
+
+
+def resend_at(task: Task, rules: Rules) -> int | None:
+    """When an unconfirmed purchase may be sent once more without another look-up: by a person's word, or by its policy.
+
+    Never while its last submission may still leave; and a policy, which nobody watches, also waits for it to settle.
+    """
+    if task.submission_deadline_at is None:
+        return None
+    if task.permitted_at is not None:
+        return task.submission_deadline_at
+    if task.on_ambiguous is OnAmbiguous.RESUBMIT and not task.resends and not rules.look_up:
+        return task.submission_deadline_at + span(rules.settle_seconds)
+    return None
+
+
+def next_turn(task: Task, rules: Rules, *, soonest: int = 0) -> int:
+    """When an unconfirmed task is seen to next: to look for it (not before `soonest`), to send it once more, or to end it."""
+    at = max(next_look_up(task, rules), soonest)
+    again = resend_at(task, rules)
+    return min(at, task.deadline_at, at if again is None else max(again, rules.now))
+
+
+def late(task: Task, rules: Rules) -> bool:
+    """Whether it ended so long ago that nothing is heard of it any more."""
+    return task.finished_at is not None and rules.now > task.finished_at + LATE_VERDICT_SECONDS * SECOND
 
 
 def asked_again(task: Task, seen: Observation, rules: Rules) -> Task:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
+from service.core.durations import Curve
 from service.core.times import DAY, MINUTE, SECOND, parse_http_date
 
 # Seconds before each attempt, counted from the one before: ten attempts over 75 h 35 m 5 s.
@@ -21,9 +22,10 @@ MAX_RETRY_AFTER: Final = DAY
 JITTER: Final = 0.1
 
 POLL_FLOOR: Final = 2 * SECOND
-UNASKED: Final = 10 * SECOND  # how long a job that is never pushed runs before the first question
 POLL_CEILING: Final = 300 * SECOND
 FIRST_POLL_CEILING: Final = 1800 * SECOND
+PUSH_SLACK: Final = 5.0  # seconds a push may travel
+POLL_JITTER: Final = SECOND  # at most: more would miss the moment for which the question was timed
 LAG_SECONDS: Final = (2, 5, 15, 30)
 LOOK_UP_SECONDS: Final = (5, 30)
 LOOK_UP_EVERY: Final = 300 * SECOND
@@ -72,30 +74,26 @@ def retry_after_at(text: str | None, now: int) -> int | None:
     return None if at is None or at <= now else min(at, now + MAX_RETRY_AFTER)
 
 
-def first_poll_at(submitted_at: int, *, expected_seconds: float, pushes: bool, jitter: float) -> int:
-    """When a new job is first asked after: once its push is overdue; without pushes after ten seconds, as providers' own samples do."""
-    wait = int((1.5 * expected_seconds + 5) * SECOND) if pushes else min(usual(expected_seconds), UNASKED)
-    return later(submitted_at, min(max(wait, POLL_FLOOR), FIRST_POLL_CEILING), jitter)
+def first_poll_at(submitted_at: int, *, curve: Curve, pushes: bool, jitter: float) -> int:
+    """When a new job is first asked after: once its push is overdue; without pushes as soon as it may well be done."""
+    return next_poll_at(submitted_at, submitted_at=submitted_at, curve=curve, pushes=pushes, jitter=jitter)
 
 
-def next_poll_at(now: int, *, submitted_at: int, expected_seconds: float, pushes: bool, jitter: float) -> int:
-    """When to ask again after a job that still runs: the longer it has run, the longer the pause, up to 5 minutes.
+def next_poll_at(now: int, *, submitted_at: int, curve: Curve, pushes: bool, jitter: float) -> int:
+    """When to ask after a job that still runs. Without state: its age and how long such jobs take say it all.
 
-    Without state. Where only polling tells, pauses double until fast jobs are done (10, 20, 40 s …), then they are an
-    eighth of the time so far; a quarter where a push should come anyway. Never before the first poll would be due, so a
-    question asked early (by a push, by hand) adds none.
+    Where only polling tells, as soon as the delay to be expected is worth a question (`Curve.next_ask`). Where a push should
+    come anyway, once it is overdue and then after a quarter of the time so far. So a question asked early (by a push, by
+    hand) adds none.
     """
     elapsed = max(now - submitted_at, 0)
-    pause = elapsed // (4 if pushes else 8)
-    if not pushes and elapsed < usual(expected_seconds):
-        pause = min(elapsed, usual(expected_seconds) - elapsed)
-    first = first_poll_at(submitted_at, expected_seconds=expected_seconds, pushes=pushes, jitter=jitter)
-    return max(later(now, min(max(pause, POLL_FLOOR), POLL_CEILING), jitter), first)
-
-
-def usual(expected_seconds: float) -> int:
-    """How long fast jobs take, in microseconds."""
-    return int(0.6 * expected_seconds * SECOND)
+    if pushes:
+        due = int((curve.overdue + PUSH_SLACK) * SECOND) - elapsed
+        wait = max(due, min(elapsed // 4, POLL_CEILING))
+    else:
+        wait = int(curve.next_ask(elapsed / SECOND) * SECOND) - elapsed
+    wait = max(min(wait, max(FIRST_POLL_CEILING - elapsed, POLL_CEILING)), POLL_FLOOR)
+    return now + wait + int(min(wait * JITTER, POLL_JITTER) * min(max(jitter, 0.0), 1.0))
 
 
 def lag_poll_at(count: int, now: int) -> int | None:
@@ -156,6 +154,10 @@ class Bucket:
         self.full_at = min(self.full_at, now + self.capacity)
         return max(self.full_at + n * self.interval - self.capacity, now)
 
+    def left(self, now: int) -> int:
+        """How many can be taken at once now."""
+        return max(now + self.capacity - max(self.full_at, now), 0) // self.interval
+
 
 BREAKER_REQUESTS: Final = 10
 BREAKER_FAILURES: Final = 0.7
@@ -164,15 +166,17 @@ BREAKER_WINDOW: Final = 5 * MINUTE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
-    """Stops asking a party that keeps failing: open at 10 requests with 70 % failures within 5 minutes.
+    """Stops asking a party that keeps failing: open at 10 requests with 70 % failures within 5 minutes, or 10 in a row.
 
     The window begins with its first failure. Successes before it are not counted: they cost nothing, and an hour of
-    health cannot hide an outage. While open, one probe goes out every 30 to 60 s; the first success closes.
+    health cannot hide an outage; nor can those between one early failure and the outage. While open, one probe goes
+    out every 30 to 60 s; the first success closes.
     """
 
     since: int | None = None  # first failure of the window; while open, the opening
     requests: int = 0
     failures: int = 0
+    in_a_row: int = 0  # the last answers that were failures
     probe_at: int | None = None  # None: closed
     probes: int = 0  # probes that failed since the opening
     probing: bool = False  # half-open: a probe is under way
@@ -185,6 +189,12 @@ class Breaker:
     def next_probe_at(self) -> int | None:
         """When the next probe may go out; None while closed."""
         return self.probe_at
+
+    def caught_up(self, now: int) -> Self:
+        """The breaker after a clock was set back: a pause longer than any is none, and the probe may go out."""
+        if self.probe_at is None or self.probe_at <= now + probe_pause(self.probes):
+            return self
+        return replace(self, probe_at=now)
 
     def admit(self, now: int) -> bool:
         """Whether a request may go out. Follow a granted one with `sent`."""
@@ -206,15 +216,24 @@ class Breaker:
                 return self
             if self.probe_at is not None or not self.within(now):
                 return type(self)()
-            return replace(self, requests=self.requests + 1)
+            return replace(self, requests=self.requests + 1, in_a_row=0)
         if self.probe_at is not None:
             # Answers to requests that left before the opening say nothing new.
             return self.after_failed_probe(now) if self.probing else self
         counted = self if self.within(now) else type(self)(since=now)
-        counted = replace(counted, requests=counted.requests + 1, failures=counted.failures + 1)
-        if counted.requests >= BREAKER_REQUESTS and counted.failures >= BREAKER_FAILURES * counted.requests:
+        counted = replace(
+            counted, requests=counted.requests + 1, failures=counted.failures + 1, in_a_row=counted.in_a_row + 1
+        )
+        mostly = counted.requests >= BREAKER_REQUESTS and counted.failures >= BREAKER_FAILURES * counted.requests
+        if mostly or counted.in_a_row >= BREAKER_REQUESTS:
             return replace(counted, since=now, probe_at=now + probe_pause(0))
         return counted
+
+    def room(self, now: int) -> int | None:
+        """How many requests may be on their way at once: as soon as some fail, no more than it takes to open. None: any number."""
+        if self.probe_at is not None:
+            return int(now >= self.probe_at)
+        return BREAKER_REQUESTS - self.in_a_row if self.in_a_row and self.within(now) else None
 
     def within(self, now: int) -> bool:
         return self.since is not None and now - self.since < BREAKER_WINDOW
@@ -233,7 +252,8 @@ class Breaker:
         try:
             stored = json.loads(text or "{}")
             breaker = cls(**stored)
-            numbers = (breaker.requests, breaker.failures, breaker.probes, breaker.since or 0, breaker.probe_at or 0)
+            counts = (breaker.requests, breaker.failures, breaker.in_a_row, breaker.probes)
+            numbers = (*counts, breaker.since or 0, breaker.probe_at or 0)
             sound = all(type(number) is int and number >= 0 for number in numbers) and type(breaker.probing) is bool
         except (ValueError, TypeError, RecursionError):
             return cls()

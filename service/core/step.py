@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import field
 from enum import StrEnum
 
 from service.core import money
+from service.core.durations import Curve
 from service.core.events import EventType
-from service.core.observation import Reading
+from service.core.observation import Observation, Reading
 from storage.records import Task, evolve, light
 
 
@@ -30,6 +31,7 @@ class Rules:
     pushes: bool  # the provider will push for this task
     look_up: bool  # a lost job can be looked for
     expected_seconds: float
+    curve: Callable[[Task], Curve] | None = None  # how long such jobs take, once learned
     settle_seconds: float = 120.0
     # Every submission carries one id of ours that the provider knows: a lost one may be made again.
     resend: bool = False
@@ -124,6 +126,12 @@ def said(kind: str, reading: Reading, **more: object) -> Note:
         **more,
     }
     return Note(kind=kind, detail={name: value for name, value in detail.items() if value is not None})
+
+
+def ordered(kind: str, seen: Observation, **more: object) -> Note:
+    """A note of what a person ordered, with who it was."""
+    by = {} if seen.by is None else {"by": seen.by.name, "key": seen.by.key_id}
+    return Note(kind=kind, detail={**more, **by})
 
 
 def _charged_otherwise(task: Task, after: Task) -> tuple[Note, ...]:

@@ -2,7 +2,8 @@
 
 A token is `v1.<installation tag>.<id without its prefix>.<signature>`, signed by itsdangerous: no JSON, no
 compression, no timestamp. One salt per purpose keeps a token of one kind from passing for another; the tag keeps one
-of another installation out even where keys are shared. A provider's push may come days late, so nothing ages.
+of another installation out even where keys are shared; a callback's signature covers its provider, whose name stands in
+the path and chooses who reads the body. A provider's push may come days late, so nothing ages.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ class Tokens:
         self._callback = Purpose(keys, salt="cb.v1", tag=tag, prefix=ids.SUBMISSION)
         self._output = Purpose(keys, salt="out.v1", tag=tag, prefix=ids.TASK)
 
-    def callback(self, submission_id: str) -> str:
-        """The token of a submission's callback URL."""
-        return self._callback.make(submission_id)
+    def callback(self, provider: str, submission_id: str) -> str:
+        """The token of a submission's callback URL. Under another provider's path it is none."""
+        return self._callback.make(submission_id, about=provider)
 
-    def read_callback(self, token: str) -> str | None:
+    def read_callback(self, provider: str, token: str) -> str | None:
         """The submission a callback token names, or None when anything at all is wrong with it."""
-        return self._callback.read(token)
+        return self._callback.read(token, about=provider)
 
     def output(self, task_id: str) -> str:
         """The token of a task's output URL."""
@@ -64,13 +65,15 @@ class Purpose:
         self._name = re.compile(NAME)
         self._form = re.compile(rf"{re.escape(self._start)}({NAME})\.{SIGNATURE}")
 
-    def make(self, id: str) -> str:
+    def make(self, id: str, about: str = "") -> str:
+        """`about`: what else the signature covers, stated beside the token and not in it."""
         name = id.removeprefix(self._prefix)
         if name == id or not self._name.fullmatch(name):
             raise ValueError(f"{id!r} is no id of the kind {self._prefix}…")
-        return self._signer.sign(self._start + name).decode("ascii")
+        value = self._start + name
+        return f"{value}.{self._signer.get_signature(_covered(value, about)).decode('ascii')}"
 
-    def read(self, token: str) -> str | None:
+    def read(self, token: str, about: str = "") -> str | None:
         # Length and form first: a stranger's bytes cost no cryptography, and nothing odd reaches it.
         if not isinstance(token, str) or not MIN_LENGTH <= len(token) <= MAX_LENGTH:
             return None
@@ -78,7 +81,12 @@ class Purpose:
         if found is None:
             return None
         value, _, signature = token.rpartition(".")
-        return self._prefix + found[1] if self._signer.verify_signature(value, signature) else None
+        return self._prefix + found[1] if self._signer.verify_signature(_covered(value, about), signature) else None
+
+
+def _covered(value: str, about: str) -> str:
+    """The signed text. A token's own value has no slash, so no other split gives the same text."""
+    return f"{value}/{about}" if about else value
 
 
 class QuickSigner(Signer):

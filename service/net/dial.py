@@ -28,6 +28,7 @@ import httpcore
 from service.net.address import Address
 from service.net.guard import Blocked, NetError, Policy
 from service.net.resolver import Resolver
+from service.telemetry import failpoints
 
 CONNECT_SECONDS = 5.0
 _HAPPY_EYEBALLS_SECONDS = 0.25  # RFC 8305
@@ -173,6 +174,9 @@ class Stream(httpcore.AsyncNetworkStream):
         self._wire = wire
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        errand = ERRAND.get(None)  # an idle connection is read outside of any
+        if errand is not None and errand.deadline is not None:
+            failpoints.reach("after_send")
         try:
             return await self._bytes.receive(max_bytes)
         except anyio.EndOfStream:
@@ -186,6 +190,8 @@ class Stream(httpcore.AsyncNetworkStream):
         errand = ERRAND.get()
         if errand.stream is None:  # handshakes are over, so what the wire takes from here on is the request
             errand.stream, errand.before = self._wire, self._wire.sent
+            if errand.deadline is not None:
+                failpoints.reach("before_write")
         try:
             await self._bytes.send(buffer)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError) as error:

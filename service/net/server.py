@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import uvicorn
 
-CONNECTIONS = 4096  # past it the server answers 503 by itself
-GRACE_SECONDS = 30
-KEEP_ALIVE_SECONDS = (
-    75  # above the 60 s after which common load balancers let go of an idle connection: never ours first
-)
+from service.net.connection import Connection
+
+GRACE_SECONDS = 20  # for answers in the making, once told to stop
+LOOK_EVERY_SECONDS = 0.25
 
 App = Callable[..., Awaitable[None]]
 
@@ -28,7 +28,7 @@ def uvicorn_config(app: App, host: str, port: int, *, fd: int | None = None, **m
         "port": port,
         "fd": fd,
         "loop": "uvloop",
-        "http": "httptools",  # h11 takes three times as long, and answers 200 to requests with two lengths
+        "http": Connection,  # httptools: h11 takes three times as long, and answers 200 to requests with two lengths
         "ws": "none",
         "lifespan": "off",  # what lives longer than a request is started before the server and ends after it
         "log_config": None,
@@ -36,8 +36,7 @@ def uvicorn_config(app: App, host: str, port: int, *, fd: int | None = None, **m
         "server_header": False,
         "date_header": True,
         "proxy_headers": False,  # nobody behind us is told apart by an address that anybody may claim
-        "limit_concurrency": CONNECTIONS,
-        "timeout_keep_alive": KEEP_ALIVE_SECONDS,
+        "timeout_keep_alive": math.ceil(Connection.patience.keep_alive_seconds),
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
     return uvicorn.Config(**{**settings, **more})
@@ -53,6 +52,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()  # requests are accepted
+        self._looking: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -60,7 +60,24 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._looking = asyncio.create_task(self._look())
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.server_state.tasks:  # cut off: they say so to their clients
+            await asyncio.wait(self.server_state.tasks, timeout=1.0)
+        if self._looking is not None:
+            self._looking.cancel()
+
+    async def _look(self) -> None:
+        """Close connections whose client keeps us waiting."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.look(now)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,22 +1,31 @@
-"""The worker of an account's lane: decides what to ask of one provider account, when, and how much at once."""
+"""The worker of an account's lane: decides what to ask of one provider account, when, and how much at once.
+
+A turn reads what is due, tells what needs no request, and starts what may be started. Requests of four sorts share the
+account's rate: each sort that has something waiting gets its turn, so no backlog starves another.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
 
 from service.core import lifecycle
-from service.core.lifecycle import Rules
-from service.core.observation import Claim, Observation, Reading, Source
-from service.core.schedule import Breaker, Bucket
+from service.core.lifecycle import Outcome, Rules
+from service.core.observation import Claim, Reading
+from service.core.schedule import Bucket
+from service.pipeline import due, foregone
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.clues import gather
+from service.pipeline.due import READ, Limits, Round
+from service.pipeline.health import KIND_OF, Health, Kind
 from service.pipeline.ledger import Fresh
 from service.pipeline.poll import PollDesk, look_up, query
+from service.pipeline.questions import Question, Questions
 from service.pipeline.submit import SubmitDesk, submit
+from service.pipeline.turns import Lot, Turns, probe
 from storage import callbacks, lanes, tasks
 from storage.database import Connection, Database
 from storage.errors import StorageError
@@ -25,30 +34,17 @@ from storage.records import Lane, Task, TaskStatus
 log = logging.getLogger("taskrelay.account")
 
 SECOND = 1_000_000
-READ = 200  # rows of a kind looked at in one round
 SUBMITS_IN_FLIGHT = 16
 QUERIES_IN_FLIGHT = 8
-ASK_AGAIN_SECONDS = 2.0  # pushes of one task cause one query in this time at most
-CREDENTIALS_HOLD_SECONDS = 300.0
-ENDS = (Claim.SUCCEEDED, Claim.FAILED)
-ENDED_SOFTLY = (TaskStatus.EXPIRED, TaskStatus.FAILED)
+LOOK_SECONDS = 5.0  # while it cannot be asked: how often an owner looks for deadlines …
+LOOK_IDLE_SECONDS = 60.0  # … and somebody takes the lane to look
 
 
-@dataclass(slots=True)
-class Round:
-    """What the database shows to be due."""
-
-    bells: list[tuple[str, str, str, int]]
-    rung: dict[str, Task]
-    queued: list[Task]
-    unconfirmed: list[Task]
-    bound: list[Task]
-    open_at_provider: int
-    next_due_at: int | None
+Wanted = Mapping[Lot, deque[Question | Task]]
 
 
 class AccountLane:
-    """Submits, polls, looks up and verifies for one account, within its rate, its cap of open tasks and its breaker."""
+    """Submits, polls, looks up and verifies for one account, within its rate, its cap of open tasks and its health."""
 
     def __init__(
         self,
@@ -68,15 +64,12 @@ class AccountLane:
         self._submitting = submitting
         self._polling = polling
         self._clock = polling.clock
-        self._bucket = bucket or Bucket(account.rate, now=self._clock())
-        self._breaker = Breaker.load(lane.breaker)
-        self._held_until = lane.held_until or 0  # submits only: the key or balance is refused, or we were told to wait
-        self._held_reason = lane.held_reason
+        self._health = Health(lane, bucket or Bucket(account.rate, now=self._clock()), clock=self._clock)
         self._submits: dict[str, asyncio.Task[None]] = {}
         self._queries: set[asyncio.Task[None]] = set()
-        self._asking: set[str] = set()
-        self._asked_at: dict[str, int] = {}  # when a push last made us ask after a task
-        self._queried_at: dict[str, int] = {}  # when anything did
+        self._questions = Questions(account, clock=self._clock, later=self._later, buying=self._submits)
+        self._turns = Turns[Question | Task]()
+        self._looked_at = 0
         self._next_at: int | None = self._clock()
         self._recovered = False
         self._wake = asyncio.Event()
@@ -86,8 +79,7 @@ class AccountLane:
         return not (self._submits or self._queries)
 
     def ring(self, at: int) -> None:
-        if self._next_at is None or at < self._next_at:
-            self._next_at = at
+        self._later(at)
         self._wake.set()
 
     def hand(self, fresh: Fresh) -> None:
@@ -108,174 +100,101 @@ class AccountLane:
         if running := [*self._submits.values(), *self._queries]:
             await asyncio.wait(running)
 
+    def let_go(self) -> None:
+        """A purchase that is broken off is of unknown fate: the lane's next owner looks for it, as after a crash."""
+        for running in (*self._submits.values(), *self._queries):
+            running.cancel()
+
     async def next_due(self, tx: Connection) -> int | None:
-        times = {status: await tasks.next_due(tx, self.lane.key, status) for status in DUE_STATUSES}
-        if (queued := times[TaskStatus.QUEUED]) is not None:
-            times[TaskStatus.QUEUED] = max(queued, self._held_until)
-        bell = await callbacks.oldest_unverified(tx, self.lane.key)
-        known = [at for at in (*times.values(), bell) if at is not None]
-        return max(min(known), self._breaker.next_probe_at or 0) if known else None
+        if await tasks.adrift(tx, self.lane.key):
+            return self._clock()  # a purchase that was let go: nobody else would look for it
+        at_last = self._clock() + int(LOOK_IDLE_SECONDS * SECOND)  # deadlines pass whether it can be asked or not
+        shut = {kind: min(self._health.shut_until(kind) or 0, at_last) for kind in Kind}
+        not_before = {status: shut[KIND_OF.get(status, Kind.QUERY)] for status in due.DUE_STATUSES}
+        return await due.next_due(tx, self.lane.key, not_before, shut[Kind.QUERY])
 
     async def run_once(self) -> int:
         """Start what is due and allowed; never waits for the provider."""
         self._wake.clear()
         if not self._recovered:
             await self._recover()
-        now = self._clock()
-        self._next_at = None
-        if not self._breaker.admit(now):
-            self._next_at = self._breaker.next_probe_at
+        closed = self._health.closed()
+        if len(closed) == len(KIND_OF) and self._clock() < (look_at := self._looked_at + int(LOOK_SECONDS * SECOND)):
+            opens_at = (self._health.shut_until(kind) for kind in Kind)  # whatever rings before, there is nothing to do
+            self._next_at = min(look_at, *(at for at in opens_at if at is not None))
             return 0
-        buying = set(self._submits)
-        found = await self._database.read(self._read_due)
+        self._next_at, self._looked_at = None, self._clock()
+        buying, limits = set(self._submits), self._limits(closed)
+        found = await self._database.read(lambda tx: due.read(tx, self.lane.key, limits, now=self._clock()))
         # Purchases under way whose intent the database did not show yet take up room as well.
         found.open_at_provider += sum(task.id in buying for task in found.queued)
-        started = await self._verify(found)
-        started += self._query_due(found)
-        started += await self._resolve(found)
-        started += await self._submit_due(found)
-        if found.next_due_at is not None:
-            self._later(found.next_due_at)
-        return started
+        told = await self._tell(found)
+        wanted = await self._wanted(found)
+        take = probe if self._health.probing else self._turns.take
+        started = take(wanted, self._start)
+        self._plan(found)
+        return told + started
+
+    def _limits(self, closed: tuple[TaskStatus, ...]) -> Limits:
+        """Beside what can be started: what is on its way is still due in the rows, and a few that are not to be asked."""
+        spare = self._health.spare() + 1
+        purchases = len(self._submits) + min(spare, SUBMITS_IN_FLIGHT)
+        questions = min(spare, QUERIES_IN_FLIGHT)
+        size = self._account.provider.traits.batch
+        return Limits(
+            purchases=READ if TaskStatus.QUEUED in closed else purchases + READ // 4,
+            questions=len(self._questions) + questions + READ // 4,
+            tasks_asked_after=len(self._questions) + questions * size + READ // 4,
+            closed=closed,
+            probe=self._health.probing and not closed,
+        )
 
     async def _recover(self) -> None:
         """What a dead owner left `submitting` may or may not have been bought."""
-        adrift = await self._database.read(lambda tx: tasks.adrift(tx, self.lane.key))
-        reading = Reading(claim=Claim.AMBIGUOUS, detail="the process ended while it was submitting")
-        for task_id, submission_id in adrift:
-            if task_id not in self._submits:
-                await self._polling.recorder.record(
-                    Observation(
-                        task_id=task_id,
-                        source=Source.SUBMIT,
-                        reading=reading,
-                        at=self._clock(),
-                        submission_id=submission_id,
-                        account=self.lane.key,
-                    )
-                )
+        found = await self._database.read(lambda tx: tasks.adrift(tx, self.lane.key))
+        ours = [one for one in found if one[0] not in self._submits]
+        told = foregone.adrift(ours, account=self.lane.key, now=self._clock())
+        await self._polling.recorder.record_all(list(told))
         self._recovered = True
 
-    async def _read_due(self, tx: Connection) -> Round:
-        now, account = self._clock(), self.lane.key
-        bells = await callbacks.unverified(tx, account, batch=READ)
-        rung = await tasks.read(tx, {bell[0] for bell in bells}) if bells else {}
-        bound = await tasks.due(tx, account, TaskStatus.PROCESSING, now=now, batch=READ)
-        for status in ENDED_SOFTLY:
-            bound += await tasks.due(tx, account, status, now=now, batch=READ)
-        following = [await tasks.next_due_after(tx, account, status, now=now) for status in DUE_STATUSES]
-        return Round(
-            bells=bells,
-            rung=rung,
-            queued=await tasks.due(tx, account, TaskStatus.QUEUED, now=now, batch=READ),
-            unconfirmed=await tasks.due(tx, account, TaskStatus.UNCONFIRMED, now=now, batch=READ),
-            bound=bound,
-            open_at_provider=await tasks.open_at_provider(tx, account),
-            next_due_at=min((at for at in following if at is not None), default=None),
-        )
+    async def _tell(self, found: Round) -> int:
+        """Record what needs no request. Returns how many tasks that changed; these are done with for this turn."""
+        told = [
+            one
+            for one in foregone.tell(
+                found, self._health, look_up=self._account.look_up, account=self.lane.key, now=self._clock()
+            )
+            if not self._questions.busy(one.task_id)
+        ]
+        if not told:
+            return 0
+        recorded = await self._polling.recorder.record_all(told)
+        done = {one.task_id for one in told}
+        found.queued = [task for task in found.queued if task.id not in done]
+        found.unconfirmed = [task for task in found.unconfirmed if task.id not in done]
+        found.bound = [task for task in found.bound if task.id not in done]
+        return sum(one.outcome is not Outcome.IGNORED for one in recorded)
 
-    async def _verify(self, found: Round) -> int:
-        """Answer doorbells: one query for all pushes of a task, at most every two seconds."""
-        claims: dict[str, Claim] = {}
-        heard: dict[str, int] = {}
-        needed: set[str] = set()
-        for task_id, word, _, seen_at in found.bells:
-            claim = Claim(word)
-            if task_id not in claims or claim in ENDS:
-                claims[task_id] = claim
-            heard[task_id] = seen_at
-            if task_id in found.rung and self._worth_asking(found.rung[task_id], claim):
-                needed.add(task_id)
-        needless = [task_id for task_id in claims if task_id not in needed]
-        if needless:
-            answered = [(self.lane.key, task_id, heard[task_id]) for task_id in needless]
-            await self._database.write(lambda tx: callbacks.answer(tx, answered, now=self._clock()))
-        ringing = [found.rung[task_id] for task_id in claims if task_id not in needless]
-        bound: list[Task] = []
-        started = 0
-        for task in ringing:
-            if task.id in self._asking or task.id in self._submits:
-                continue  # its answer is on the way; the bell stays until a later query answers it
-            again_at = self._asked_at.get(task.id, 0) + int(ASK_AGAIN_SECONDS * SECOND)
-            if again_at > self._clock():
-                self._later(again_at)
-            elif task.provider_task_id is not None and task.account == self.lane.key:
-                bound.append(task)
-            # The contract's own ability: a late push leads to a job even where nothing else of this account could.
-            elif self._account.provider.traits.look_up and self._may_query():
-                self._note_asked(task.id)
-                self._start_query([task], self._look_up(task))
-                started += 1
-        return started + self._ask_in_batches(bound, claims)
-
-    def _worth_asking(self, task: Task, claim: Claim) -> bool:
-        """Of a task that has gone on to another account only a job too many matters, and that can only be looked for."""
-        if task.account != self.lane.key:
-            return self._account.provider.traits.look_up
-        return lifecycle.rings(task, Reading(claim=claim))
-
-    def _query_due(self, found: Round) -> int:
-        due = [task for task in found.bound if task.provider_task_id is not None and not self._just_asked(task)]
-        return self._ask_in_batches(due, {})
-
-    def _just_asked(self, task: Task) -> bool:
-        """A task that is still due although it was just asked after (its answer could not be stored) waits a moment."""
-        again_at = self._queried_at.get(task.id, 0) + int(ASK_AGAIN_SECONDS * SECOND)
-        if task.id in self._asking or again_at <= self._clock():
-            return False
-        self._later(again_at)
-        return True
-
-    def _ask_in_batches(self, wanted: Sequence[Task], claims: dict[str, Claim]) -> int:
-        waiting = [task for task in wanted if task.id not in self._asking]
-        started = 0
-        size = self._account.provider.traits.batch
-        for start in range(0, len(waiting), size):
-            if not self._may_query():
-                break
-            batch = waiting[start : start + size]
-            prompts = {task.id: claims[task.id] for task in batch if task.id in claims}
-            for task_id in prompts:
-                self._note_asked(task_id)
-            self._start_query(batch, self._query(batch, prompts))
-            started += 1
-        return started
-
-    async def _resolve(self, found: Round) -> int:
-        """Unconfirmed purchases: look for them, send once more where that is safe, or let their deadline end them."""
-        started = 0
-        for task in found.unconfirmed:
-            if task.id in self._asking or task.id in self._submits:
-                continue
-            if lifecycle.may_resend(task, self._rules()):
-                started += self._start_submit(task)
-            elif not self._account.look_up:
-                await self._overdue(task)
-            elif not self._just_asked(task) and self._may_query():
-                self._start_query([task], self._look_up(task))
-                started += 1
-        return started
-
-    async def _submit_due(self, found: Round) -> int:
-        started = 0
-        room = self._account.max_open_tasks - found.open_at_provider
-        for task in found.queued:
-            if task.id in self._submits:
-                continue
-            if self._clock() >= task.deadline_at:
-                await self._overdue(task)
-            elif self._held_until > self._clock():
-                self._later(min(self._held_until, task.deadline_at))
-            elif room > 0 and self._start_submit(task):
-                room -= 1
-                started += 1
-        return started
-
-    async def _overdue(self, task: Task) -> None:
-        reading = Reading(claim=Claim.OVERDUE)
-        await self._polling.recorder.record(
-            Observation(task_id=task.id, source=Source.DEADLINE, reading=reading, at=self._clock())
-        )
+    async def _wanted(self, found: Round) -> Wanted:
+        """What there is to ask, by lot, oldest first."""
+        bells = self._questions.bells(found)
+        if bells.needless:
+            await self._database.write(lambda tx: callbacks.answer(tx, bells.needless, now=self._clock()))
+        verify = list(self._questions.of_bells(bells))
+        rung = {task.id for question in verify for task in question.tasks}
+        rules = self._rules()
+        resent = {task.id: task for task in found.unconfirmed if lifecycle.may_resend(task, rules)}
+        lost = [task for task in found.unconfirmed if task.id not in resent] if self._account.look_up else []
+        room = max(self._account.max_open_tasks - found.open_at_provider, 0)
+        queued = [task for task in found.queued if task.id not in self._submits]
+        return {
+            Lot.VERIFY: deque(verify),
+            Lot.SUBMIT: deque(
+                [*(task for task in resent.values() if not self._questions.busy(task.id)), *queued[:room]]
+            ),
+            Lot.LOOK_UP: deque(self._questions.of_unconfirmed(lost, without=rung)),
+            Lot.POLL: deque(self._questions.of_bound(found.bound, without=rung)),
+        }
 
     def _rules(self) -> Rules:
         rules = self._account.rules()
@@ -291,36 +210,32 @@ class AccountLane:
 
     # Starting work within the limits
 
-    def _may_query(self) -> bool:
-        return len(self._queries) < QUERIES_IN_FLIGHT and self._may_ask()
-
-    def _may_ask(self) -> bool:
-        """Take a token of the account's rate; while the breaker is open, one probe at a time."""
-        now = self._clock()
-        if self.lost or (self._breaker.open and not self.idle):
+    def _start(self, item: Question | Task) -> bool:
+        if isinstance(item, Question):
+            if len(self._queries) >= QUERIES_IN_FLIGHT or not self._admitted(Kind.QUERY):
+                return False
+            self._questions.begin(item)
+            asking = asyncio.create_task(self._look_up(item) if item.look_up else self._query(item))
+            self._queries.add(asking)
+            asking.add_done_callback(lambda ended: self._query_ended(ended, item))
+            return True
+        if len(self._submits) >= SUBMITS_IN_FLIGHT or self._lease_too_short() or not self._admitted(Kind.SUBMIT):
             return False
-        if not self._bucket.take(now):
-            self._later(self._bucket.ready_at(now))
-            return False
-        self._breaker = self._breaker.sent(now)
+        buying = asyncio.create_task(self._submit(item))
+        self._submits[item.id] = buying
+        buying.add_done_callback(lambda _: self._submit_ended(item.id))
         return True
 
-    def _start_submit(self, task: Task) -> bool:
-        if len(self._submits) >= SUBMITS_IN_FLIGHT or self._lease_too_short() or not self._may_ask():
+    def _admitted(self, kind: Kind) -> bool:
+        if self.lost:
             return False
-        running = asyncio.create_task(self._submit(task))
-        self._submits[task.id] = running
-        running.add_done_callback(lambda _: self._submit_ended(task.id))
-        return True
-
-    def _start_query(self, batch: Sequence[Task], work: Coroutine[Any, Any, None]) -> None:
-        ids = {task.id for task in batch}
-        self._asking |= ids
-        for task_id in ids:
-            _note(self._queried_at, task_id, self._clock())
-        running = asyncio.create_task(work)
-        self._queries.add(running)
-        running.add_done_callback(lambda ended: self._query_ended(ended, ids))
+        buying, asking = len(self._submits), len(self._queries)
+        alike, others = (buying, asking) if kind is Kind.SUBMIT else (asking, buying)
+        if self._health.admit(kind, alike=alike, others=others):
+            return True
+        if (at := self._health.ready_at(kind)) is not None:
+            self._later(at)
+        return False
 
     def _lease_too_short(self) -> bool:
         """Start no purchase that could outlive our lease."""
@@ -330,81 +245,63 @@ class AccountLane:
         self._submits.pop(task_id, None)
         self.ring(self._clock())
 
-    def _query_ended(self, ended: asyncio.Task[None], ids: set[str]) -> None:
+    def _query_ended(self, ended: asyncio.Task[None], question: Question) -> None:
         self._queries.discard(ended)
-        self._asking -= ids
+        self._questions.end(question)
         self.ring(self._clock())
 
     async def _submit(self, task: Task) -> None:
+        sent_at = self._clock()
         try:
-            reading = await submit(task, self._account, self._submitting)
+            refused_since = self._health.hold(Kind.SUBMIT).refused_since
+            reading = await submit(task, self._account, self._submitting, refused_since=refused_since)
         except Exception:
             log.exception("submitting %s failed", task.id)
             self._recovered = False  # should its intent be committed, nobody else would look after it
             return
         if reading is not None:
-            await self._note_health(reading, bought=True)
+            await self._learn(reading, bought=True, sent_at=sent_at)
 
-    async def _query(self, batch: Sequence[Task], prompts: dict[str, Claim]) -> None:
+    async def _query(self, question: Question) -> None:
+        sent_at = self._clock()
         try:
-            readings = await query(batch, self._account, self._polling, prompted_by=prompts)
+            readings = await query(question.tasks, self._account, self._polling, prompted_by=question.prompts)
         except Exception:
             log.exception("asking %s failed", self.lane.key)
             return
-        await self._note_health(readings[0], bought=False)
+        told = next((one for one in readings if one.claim is not Claim.UNREACHABLE), readings[0])
+        await self._learn(told, bought=False, sent_at=sent_at)
 
-    async def _look_up(self, task: Task) -> None:
+    async def _look_up(self, question: Question) -> None:
+        sent_at, [task] = self._clock(), question.tasks
         try:
             clues = await self._database.read(lambda tx: gather(tx, task, self._polling.read_token))
             reading = await look_up(task, self._account, self._polling, clues)
         except Exception:
             log.exception("looking up %s failed", task.id)
             return
-        await self._note_health(reading, bought=False)
+        await self._learn(reading, bought=False, sent_at=sent_at)
 
-    async def _note_health(self, reading: Reading, *, bought: bool) -> None:
-        """Learn from an answer whether the account may be asked at all, and keep what a next owner must know."""
-        now = self._clock()
-        failed = reading.claim is Claim.UNREACHABLE or (bought and reading.claim is Claim.AMBIGUOUS)
-        never_sent = reading.claim is Claim.DEFERRED and reading.failure is None and not reading.account_refused
-        self._breaker = self._breaker.record(now, not (failed or never_sent))
-        wait = CREDENTIALS_HOLD_SECONDS if reading.account_refused else reading.retry_after_seconds
-        if bought and wait:
-            self._held_until = max(self._held_until, now + int(wait * SECOND))
-            self._held_reason = (
-                reading.failure.message if reading.failure is not None else "the provider asked us to wait"
-            )
-        elif bought and reading.claim is Claim.ACCEPTED:
-            self._held_until, self._held_reason = 0, None
-        lane = replace(
-            self.lane,
-            breaker=self._breaker.dump() if self._breaker.since is not None else None,
-            held_until=self._held_until if self._held_until > now else None,
-            held_reason=self._held_reason,
-        )
-        if (lane.breaker, lane.held_until) != (self.lane.breaker, self.lane.held_until):
-            try:
-                await self._database.write(lambda tx: lanes.save_health(tx, lane))
-            except StorageError as error:
-                log.error("the health of %s was not stored: %s", self.lane.key, error)
-                return
-            self.lane = replace(lane, until=self.lane.until)
+    async def _learn(self, reading: Reading, *, bought: bool, sent_at: int) -> None:
+        """Note what an answer says of the account, and keep what a next owner must know."""
+        if not self._health.learn(reading, bought=bought, sent_at=sent_at):
+            return
+        lane = self._health.kept(self.lane)
+        try:
+            await self._database.write(lambda tx: lanes.save_health(tx, lane))
+        except StorageError as error:
+            log.error("the health of %s was not stored: %s", self.lane.key, error)
+            return
+        self.lane = replace(lane, until=self.lane.until)
 
-    def _note_asked(self, task_id: str) -> None:
-        _note(self._asked_at, task_id, self._clock())
+    # When there is more to do
+
+    def _plan(self, found: Round) -> None:
+        if found.next_due_at is not None:
+            self._later(found.next_due_at)
+        if self._health.closed():
+            self._later(self._clock() + int(LOOK_SECONDS * SECOND))
 
     def _later(self, at: int) -> None:
         if self._next_at is None or at < self._next_at:
             self._next_at = at
-
-
-def _note(times: dict[str, int], task_id: str, now: int) -> None:
-    """Remember when a task was asked after; what is too old to matter is forgotten."""
-    if len(times) > 1000:
-        oldest = now - int(ASK_AGAIN_SECONDS * SECOND)
-        for known in [known for known, at in times.items() if at <= oldest]:
-            del times[known]
-    times[task_id] = now
-
-
-DUE_STATUSES = (TaskStatus.QUEUED, TaskStatus.UNCONFIRMED, TaskStatus.PROCESSING, *ENDED_SOFTLY)

@@ -19,11 +19,11 @@ log = logging.getLogger("taskrelay.callback")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackDesk:
-    """What taking a push needs. `read_token`: the submission a token names, or None. `secrets`: by provider, of its accounts."""
+    """What taking a push needs. `read_token`: the submission a provider's token names, or None. `secrets`: by provider, of its accounts."""
 
     recorder: Recorder
     providers: Mapping[str, Provider]
-    read_token: Callable[[str], str | None]
+    read_token: Callable[[str, str], str | None]
     secrets: Mapping[str, tuple[str, ...]]
     clock: Callable[[], int]
 

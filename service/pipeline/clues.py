@@ -16,18 +16,18 @@ from storage.records import Task
 HINTS = 5  # jobs that pushes may name; only who knows our callback URL can name one
 CLOCKS_APART_SECONDS = 300  # how far the provider's clock and ours may disagree
 
-_TOKEN = re.compile(r"/callbacks/[a-z0-9_-]{1,64}/([^/?#\s]{1,200})\Z")
+_TOKEN = re.compile(r"/callbacks/([a-z0-9_-]{1,64})/([^/?#\s]{1,200})\Z")
 
 
-async def gather(tx: Connection, task: Task, read_token: Callable[[str], str | None]) -> Clues:
-    """Everything we know of the task's submissions. `read_token`: the submission a callback token names, or None."""
+async def gather(tx: Connection, task: Task, read_token: Callable[[str, str], str | None]) -> Clues:
+    """Everything we know of the task's submissions. `read_token`: the submission that a provider's callback token names, or None."""
     made = await tasks.submissions_of(tx, task.id)
     ids = {submission.id for submission in made}
 
     def ours(url: str) -> bool:
         # Judged by the token and not by the text: a rotated key or a new public URL changes what we would write today.
         found = _TOKEN.search(url)
-        return found is not None and read_token(found[1]) in ids
+        return found is not None and read_token(found[1], found[2]) in ids
 
     apart = CLOCKS_APART_SECONDS * SECOND
     return Clues(

@@ -16,10 +16,10 @@ from service.pipeline.accounts import AccountDesk
 from service.pipeline.ledger import LaneKey
 from service.providers.base import Prepared, Provider
 from service.telemetry import failpoints
-from storage import callbacks, endpoints, lanes, tasks
+from storage import callbacks, endpoints, lanes, projects, tasks
 from storage.database import Connection, Database
 from storage.errors import Duplicate
-from storage.records import Endpoint, LaneKind, Task, TaskStatus, TimelineEntry
+from storage.records import Endpoint, LaneKind, OnAmbiguous, Task, TaskStatus, TimelineEntry, evolve
 
 SECOND = 1_000_000
 COUNTED = 10_000  # open tasks of an account, when several are compared
@@ -103,10 +103,13 @@ async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Tas
                 return existing
         accounts = await choose_accounts(tx, accepted)
         webhook_id = await _hidden_endpoint(tx, project_id, accepted.webhook, endpoint_id, now)
-        task = task_of(accepted, accounts, task_id, project_id, webhook_id, now)
+        project = await projects.get(tx, project_id)
+        policy = project.on_ambiguous if project is not None else OnAmbiguous.HOLD
+        task = evolve(task_of(accepted, accounts, task_id, project_id, webhook_id, now), on_ambiguous=policy)
         await tasks.insert(tx, task)
         await callbacks.note(tx, [_created(task)])
         await lanes.arrive(tx, {(LaneKind.ACCOUNT, task.account): now})
+        failpoints.reach("before_create_commit")
         return task
 
     task = await _write(desk.database, unit)
@@ -328,6 +331,8 @@ def candidate_of(choice: Choice, account: AccountDesk) -> Candidate:
 
 def _created(task: Task) -> TimelineEntry:
     told: dict[str, object] = {"provider": task.provider, "account": task.account, "model": task.model}
+    if task.on_ambiguous is not OnAmbiguous.HOLD:
+        told["on_ambiguous"] = task.on_ambiguous
     if others := fallback.load(task.fallbacks):
         told["fallbacks"] = [{"provider": o.provider, "account": o.account, "model": o.model} for o in others]
     return TimelineEntry(

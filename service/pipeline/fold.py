@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import orjson
 
-from service.core import lifecycle
+from service.core import history, lifecycle, resolving
 from service.core.lifecycle import Outcome, Step
 from service.core.observation import Claim, Observation, Source, dump
 from service.pipeline.ledger import RAW_KEPT, Ledger, Recorded
 from storage.records import (
+    AuditEntry,
     LaneKind,
     ObservationRow,
     Submission,
@@ -18,6 +19,7 @@ from storage.records import (
     Task,
     TaskStatus,
     TimelineEntry,
+    light,
 )
 
 FATE = {
@@ -26,16 +28,36 @@ FATE = {
     Claim.DEFERRED: SubmissionStatus.DEFERRED,
     Claim.AMBIGUOUS: SubmissionStatus.AMBIGUOUS,
 }
-LaneKey = tuple[LaneKind, str]
 
 
-def fold(seen: Observation, ledger: Ledger, taken: Mapping[tuple[str, str], str]) -> Recorded:
+@light(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """What became of an observation, and its place in the history of its task; None where it changed nothing for good."""
+
+    recorded: Recorded
+    version: int | None = None
+    context: str | None = None
+
+
+def hear(seen: Observation, ledger: Ledger, taken: Mapping[tuple[str, str], str]) -> Recorded:
+    """Fold an answer of ours or a person's word; it is kept when it changed something for good."""
     task = ledger.found.get(seen.task_id)
     if task is None:
         return Recorded(outcome=Outcome.IGNORED)
-    reading = seen.reading
+    folded = fold(seen, task, ledger, taken)
+    if folded.version is not None:
+        raw = seen.reading.raw
+        ledger.kept.append(
+            row_of(seen, seen.account or task.account, ledger, folded, raw=raw, verified_at=ledger.now, digest=None)
+        )
+    return folded.recorded
+
+
+def fold(seen: Observation, task: Task, ledger: Ledger, taken: Mapping[tuple[str, str], str]) -> Folded:
+    reading, rules = seen.reading, ledger.rules(task)
     owner = taken.get((task.account, reading.provider_task_id)) if reading.provider_task_id is not None else None
-    step = lifecycle.advance(task, seen, ledger.rules(task), taken=owner is not None and owner != task.id)
+    another = owner is not None and owner != task.id
+    step = lifecycle.advance(task, seen, rules, taken=another)
     _note_submission(seen, task, step, ledger)
     if seen.source in (Source.POLL, Source.LOOK_UP) and reading.claim is not Claim.UNREACHABLE:
         ledger.answered.append((seen.account or task.account, task.id, seen.at))
@@ -43,11 +65,14 @@ def fold(seen: Observation, ledger: Ledger, taken: Mapping[tuple[str, str], str]
         ledger.found[task.id] = step.task
         ledger.steps.append(step)
         ledger.notes += _entries(seen, step, ledger)
+        ledger.audited += _audited(seen, step, ledger)
         if step.task.due_at is not None:
             ledger.arrive(LaneKind.ACCOUNT, step.task.account, step.task.due_at)
-    if seen.source is not Source.CALLBACK and (step.notes or step.drafts):
-        ledger.kept.append(_row(seen, task, ledger))
-    return Recorded(outcome=step.outcome, task=step.task)
+    recorded = Recorded(outcome=step.outcome, task=step.task)
+    if not history.changes_for_good(task, step):
+        return Folded(recorded=recorded)
+    context = history.context(task, seen, rules, step, taken=another)
+    return Folded(recorded=recorded, version=step.task.version, context=context)
 
 
 def _note_submission(seen: Observation, task: Task, step: Step, ledger: Ledger) -> None:
@@ -91,18 +116,46 @@ def _entries(seen: Observation, step: Step, ledger: Ledger) -> list[TimelineEntr
     ]
 
 
-def _row(seen: Observation, task: Task, ledger: Ledger) -> ObservationRow:
-    raw = seen.reading.raw
+def _audited(seen: Observation, step: Step, ledger: Ledger) -> list[AuditEntry]:
+    """Who accepted what might cost money, in the transaction in which it takes effect."""
+    deed = resolving.deed(seen, step)
+    if deed is None:
+        return []
+    return [
+        AuditEntry(
+            id=ledger.mint("aud"),
+            project_id=step.task.project_id,
+            task_id=step.task.id,
+            key_id=seen.by.key_id if seen.by is not None else None,
+            action=deed.action,
+            detail=orjson.dumps(deed.detail).decode(),
+            at=ledger.now,
+        )
+    ]
+
+
+def row_of(
+    seen: Observation,
+    account: str,
+    ledger: Ledger,
+    folded: Folded,
+    *,
+    raw: bytes | None,
+    digest: bytes | None,
+    verified_at: int | None,
+) -> ObservationRow:
     return ObservationRow(
         id=ledger.mint("obs"),
-        task_id=task.id,
+        task_id=seen.task_id,
         submission_id=seen.submission_id,
-        account=seen.account or task.account,
+        account=account,
         source=seen.source.value,
         claim=seen.claim.value,
         content=dump(seen.reading),
         raw=raw[:RAW_KEPT] if raw is not None else None,
-        digest=None,
+        digest=digest,
         seen_at=ledger.now,
-        verified_at=ledger.now,
+        verified_at=verified_at,
+        version=folded.version,
+        context=folded.context,
     )

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from service.pipeline.ledger import Batch, Fresh, LaneKey
+from service.telemetry import failpoints
 from storage import lanes
 from storage.database import Connection, Database
 from storage.errors import StorageError
@@ -24,6 +25,9 @@ SECOND = 1_000_000
 CLAIM_AT_ONCE = 200
 LINGER_SECONDS = 2.0  # an idle lane is kept this long: the next event then needs no claim
 LOOK_EVERY_SECONDS = 5.0  # for lanes whose owner died elsewhere; everything of our own rings
+STOP_SECONDS = (
+    22.0  # for what is in flight; with a database that is waited for, still below the 30 s that supervisors grant
+)
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0  # after a failed turn, doubled each time
 
 
@@ -57,6 +61,9 @@ class Worker(Protocol):
     async def stop(self) -> None:
         """Start nothing more; return when nothing is in flight."""
 
+    def let_go(self) -> None:
+        """Break off what is in flight, so that `stop` returns. What it means is found again by the rows, as after a crash."""
+
 
 class Lanes:
     """All lanes this process owns."""
@@ -71,6 +78,7 @@ class Lanes:
         make: Callable[[Lane], Worker],
         ttl_seconds: float = 60.0,
         linger_seconds: float = LINGER_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         self._database = database
         self._owner = owner
@@ -79,6 +87,7 @@ class Lanes:
         self._make = make
         self._ttl = ttl_seconds
         self._linger = int(linger_seconds * SECOND)
+        self._stop_seconds = stop_seconds
         self._workers: dict[LaneKey, Worker] = {}
         self._running: dict[LaneKey, asyncio.Task[None]] = {}
         self._rung = asyncio.Event()
@@ -127,6 +136,8 @@ class Lanes:
                     batch=CLAIM_AT_ONCE,
                 )
             )
+            if taken:
+                failpoints.reach("after_claim")
             for lane in taken:
                 self._start(replace(lane, until=asked_at + int(self._ttl * SECOND)))
         finally:
@@ -194,7 +205,7 @@ class Lanes:
 
     async def _return_strays(self, strays: set[tuple[LaneKind, str, int]]) -> None:
         """Give back lanes that are ours and have no worker: a claim was cut off. Else heartbeats would keep them for ever."""
-        for kind, key, epoch in strays:
+        for kind, key, epoch in sorted(strays):  # lanes are locked in one order everywhere
 
             async def unit(tx: Connection, kind: LaneKind = kind, key: str = key, epoch: int = epoch) -> None:
                 lane = await lanes.get(tx, kind, key)
@@ -215,12 +226,20 @@ class Lanes:
         self._rung.set()
 
     async def stop(self) -> None:
-        """Finish what is in flight and give every lane back, so that a successor need not wait for the leases."""
+        """Finish what is in flight and give every lane back, so that a successor need not wait for the leases.
+
+        What has not ended after some time is let go: a supervisor would kill us a little later, with the lanes still ours.
+        """
         self._stopping = True
         for worker in list(self._workers.values()):
             worker.ring(self._clock())
         if self._running:
-            await asyncio.wait(list(self._running.values()))
+            _, late = await asyncio.wait(list(self._running.values()), timeout=self._stop_seconds)
+            for worker in list(self._workers.values()):
+                log.warning("lane %s %s: what is in flight is let go", worker.lane.kind, worker.lane.key)
+                worker.let_go()
+            if late:
+                await asyncio.wait(late)
         try:
             await self.heartbeat()  # finds what a cut-off claim left
         except StorageError as error:
@@ -280,19 +299,35 @@ class Lanes:
             due = await worker.next_due(tx)
             if due is not None and not self._stopping and due <= self._clock() + self._linger:
                 return False  # something came while we looked
-            return await lanes.release(tx, worker.lane, next_due_at=due)
+            released = await lanes.release(tx, worker.lane, next_due_at=due)
+            failpoints.reach("before_release_commit")
+            return released
 
         try:
             given = await self._database.write(unit)
         except Exception as error:
             self._complain(worker, "it cannot be given back", error)
             given = False
+            worker.lost = not await self._still_ours(worker.lane)
         if given:
+            failpoints.reach("after_release")
             self._forget(worker)
             self._look_again()  # what arrived since the release rang a worker that is gone
         else:
             worker.ring(self._clock())
         return given
+
+    async def _still_ours(self, lane: Lane) -> bool:
+        """Whether a release that ended in an error left us the lane: it may have been committed all the same.
+
+        When in doubt, no: working a lane that is somebody else's by now repeats deliveries. If it still is ours, a heartbeat
+        finds that it has no worker, and returns it.
+        """
+        try:
+            found = await self._database.read(lambda tx: lanes.get(tx, lane.kind, lane.key))
+        except StorageError:
+            return False
+        return found is not None and (found.owner, found.epoch) == (self._owner, lane.epoch)
 
     def _complain(self, worker: Worker, what: str, error: Exception) -> None:
         known = isinstance(error, StorageError)

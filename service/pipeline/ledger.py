@@ -6,10 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from service.core import ids
+from service.core.durations import Curve
 from service.core.lifecycle import Outcome, Rules, Step
 from service.core.observation import Reading
 from storage import outbox
-from storage.records import LaneKind, ObservationRow, Submission, SubmissionStatus, Task, TimelineEntry, light
+from storage.callbacks import Orphaned
+from storage.records import (
+    AuditEntry,
+    LaneKind,
+    ObservationRow,
+    Submission,
+    SubmissionStatus,
+    Task,
+    TimelineEntry,
+    light,
+)
 
 RAW_KEPT = 16_384  # bytes of a provider message that are kept for people
 LaneKey = tuple[LaneKind, str]
@@ -39,6 +50,7 @@ class Desk:
     clock: Callable[[], int]
     entropy: Callable[[int], bytes]
     chance: Callable[[], float]
+    curve: Callable[[Task], Curve] | None = None  # how long such a job takes, where that is learned
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -78,7 +90,10 @@ class Ledger:
     asked: Mapping[str, str] = field(default_factory=dict)  # the account of each submission that pushes speak of
     stored: dict[str, Task] = field(default_factory=dict)  # as read, by id
     notes: list[TimelineEntry] = field(default_factory=list)
+    audited: list[AuditEntry] = field(default_factory=list)
     kept: list[ObservationRow] = field(default_factory=list)
+    pushed: dict[int, ObservationRow] = field(default_factory=dict)  # pushes, by their place in the batch
+    unowned: list[tuple[Callback, bytes]] = field(default_factory=list)  # pushes nobody knows, with their digest
     submissions: list[Submission] = field(default_factory=list)
     fates: list[tuple[str, SubmissionStatus, Reading]] = field(default_factory=list)
     answered: list[tuple[str, str, int]] = field(default_factory=list)
@@ -86,6 +101,18 @@ class Ledger:
     arrivals: dict[LaneKey, int] = field(default_factory=dict)
     fresh: list[Fresh] = field(default_factory=list)
     told: set[str] = field(default_factory=set)  # projects that have an event which is of no task
+    orphans: list[tuple[str, str, Orphaned]] = field(default_factory=list)  # provider, submission, what became of it
+
+    def afresh(self) -> Ledger:
+        """A ledger of the same batch, from the start."""
+        return Ledger(
+            desk=self.desk,
+            now=self.now,
+            found=dict(self.stored),
+            asked=self.asked,
+            stored=self.stored,
+            orphans=self.orphans,
+        )
 
     def arrive(self, kind: LaneKind, key: str, at: int) -> None:
         known = self.arrivals.get((kind, key))
@@ -105,6 +132,7 @@ class Ledger:
             expected_seconds=account.expected_seconds,
             settle_seconds=account.settle_seconds,
             resend=account.resend,
+            curve=self.desk.curve,
             configured=account is not NO_ACCOUNT,
             usable=self.desk.accounts,
         )
@@ -123,3 +151,4 @@ class Batch:
     fresh: tuple[Fresh, ...]
     told: frozenset[str] = frozenset()  # projects that have an event which is of no task
     unknown: tuple[str, ...] = ()  # accounts whose provider answered with words we do not know, one for each time
+    orphans: tuple[tuple[str, str, Orphaned], ...] = ()  # pushes nobody knows: provider, submission, what became of it

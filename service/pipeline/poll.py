@@ -25,7 +25,7 @@ class PollDesk:
     recorder: Recorder
     client: ProviderClient
     clock: Callable[[], int]
-    read_token: Callable[[str], str | None]  # the submission a callback token names
+    read_token: Callable[[str, str], str | None]  # the submission that a provider's callback token names
 
 
 async def query(
@@ -69,9 +69,11 @@ async def look_up(task: Task, account: AccountDesk, desk: PollDesk, clues: Clues
         )
     except Exception as failure:
         reading = _failed(failure, account)
+    failpoints.reach("after_look_up")
     await desk.recorder.record(
         Observation(task_id=task.id, source=Source.LOOK_UP, reading=reading, at=asked_at, account=account.account.name)
     )
+    failpoints.reach("after_look_up_stored")
     return reading
 
 

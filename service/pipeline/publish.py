@@ -18,7 +18,10 @@ async def publish(tx: Connection, ledger: Ledger) -> None:
     """Render each event once, and owe it to every endpoint that wants it."""
     made: list[tuple[Event, Task | None]] = [_event(draft, ledger) for step in ledger.steps for draft in step.drafts]
     if any(step.outcome is Outcome.CONFLICT for step in ledger.steps):
-        made = list({event.id: (event, task) for event, task in reversed(made)}.values())[::-1]
+        first: dict[str, tuple[Event, Task | None]] = {}
+        for event, task in made:
+            first.setdefault(event.id, (event, task))
+        made = list(first.values())
         told = await outbox.existing(tx, [event.id for event, _ in made])  # the same contradiction is told once
         made = [(event, task) for event, task in made if event.id not in told]
     if not made:

@@ -3,86 +3,84 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from service.core import lifecycle
 from service.core.lifecycle import Outcome
-from service.core.observation import Claim, Observation, Source, dump
-from service.pipeline.fold import fold
+from service.core.observation import Claim, Observation, Source
+from service.pipeline.fold import Folded, fold, row_of
 from service.pipeline.ledger import NO_ACCOUNT, RAW_KEPT, Callback, Ledger, Recorded
 from storage import callbacks
 from storage.database import Connection
-from storage.records import LaneKind, ObservationRow, Task
+from storage.records import LaneKind, Task
 
 ORPHANS_KEPT = 10_000
 
 
-async def keep_pushes(
-    tx: Connection, seen: Sequence[Observation | Callback], owners: Mapping[str, str], ledger: Ledger
-) -> set[int]:
-    """Store every push as received; returns the places in the batch of those seen for the first time."""
-    rows: list[ObservationRow] = []
-    places: list[int] = []
-    for place, one in enumerate(seen):
-        if not isinstance(one, Callback):
-            continue
-        digest = hashlib.sha256(one.body).digest()
-        task = ledger.found.get(owners.get(one.submission_id, ""))
-        if task is None:
-            await callbacks.keep_orphan(
-                tx,
-                id=ledger.mint("cbk"),
-                provider=one.provider,
-                submission_id=one.submission_id,
-                digest=digest,
-                raw=one.body[:RAW_KEPT],
-                now=ledger.now,
-                limit=ORPHANS_KEPT,
-            )
-            continue
-        account = ledger.asked[one.submission_id]
-        waits = not _trusted(one, task, ledger) and _rings(one, task, ledger)
-        places.append(place)
-        rows.append(
-            ObservationRow(
-                id=ledger.mint("obs"),
-                task_id=task.id,
-                submission_id=one.submission_id,
-                account=account,
-                source=Source.CALLBACK.value,
-                claim=one.reading.claim.value,
-                content=dump(one.reading),
-                raw=one.body[:RAW_KEPT],
-                digest=digest,
-                seen_at=ledger.now,
-                verified_at=None if waits else ledger.now,
-            )
+async def keep_pushes(tx: Connection, ledger: Ledger) -> frozenset[int]:
+    """Store every push as received, with what was made of it; returns the places of those that had been stored before."""
+    for one, digest in ledger.unowned:
+        orphan = callbacks.Orphan(
+            id=ledger.mint("cbk"),
+            provider=one.provider,
+            submission_id=one.submission_id,
+            raw=one.body[:RAW_KEPT],
+            received_at=ledger.now,
         )
-    if not rows:
-        return set()
-    new = await callbacks.insert_pushes(tx, rows)
-    return {place for place, row in zip(places, rows, strict=True) if row.id in new}
+        became = await callbacks.keep_orphan(tx, orphan, digest, limit=ORPHANS_KEPT)
+        ledger.orphans.append((one.provider, one.submission_id, became))
+    if not ledger.pushed:
+        return frozenset()
+    new = await callbacks.insert_pushes(tx, list(ledger.pushed.values()))
+    return frozenset(place for place, row in ledger.pushed.items() if row.id not in new)
 
 
-def push(one: Callback, task: Task | None, new: bool, ledger: Ledger, taken: Mapping[tuple[str, str], str]) -> Recorded:
-    """A push either decides (the account trusts it) or rings: the account's lane then asks the provider."""
+async def correct(tx: Connection, first: Ledger, again: Ledger) -> None:
+    """Of pushes stored as `first` saw them, write what `again` made of them instead."""
+    changed = []
+    for place, row in again.pushed.items():
+        stored = first.pushed[place]
+        if (row.version, row.context, row.verified_at) != (stored.version, stored.context, stored.verified_at):
+            changed.append(replace(row, id=stored.id))
+    if changed:
+        await callbacks.renumber(tx, changed)
+
+
+def push(
+    place: int,
+    one: Callback,
+    task: Task | None,
+    ledger: Ledger,
+    taken: Mapping[tuple[str, str], str],
+    repeated: Collection[int],
+) -> Recorded:
+    """A push either decides (the account trusts it) or rings: the account's lane then asks the provider. Once, whatever its copies say."""
+    digest = hashlib.sha256(one.body).digest()
     if task is None:
+        ledger.unowned.append((one, digest))
         return Recorded(outcome=Outcome.IGNORED)
-    if not new:
+    if place in repeated:
         return Recorded(outcome=Outcome.IGNORED, task=task)
-    if not _trusted(one, task, ledger):
-        if not _rings(one, task, ledger):
-            return Recorded(outcome=Outcome.IGNORED, task=task)
-        ledger.arrive(LaneKind.ACCOUNT, ledger.asked[one.submission_id], ledger.now)
-        return Recorded(outcome=Outcome.SCHEDULED, task=task)
-    observation = Observation(
+    account = ledger.asked[one.submission_id]
+    seen = Observation(
         task_id=task.id,
         source=Source.CALLBACK,
         reading=one.reading,
         at=ledger.now,
         submission_id=one.submission_id,
     )
-    return fold(observation, ledger, taken)
+    rung = False
+    if _trusted(one, task, ledger):
+        folded = fold(seen, task, ledger, taken)
+    else:
+        rung = _rings(one, task, ledger)
+        folded = Folded(recorded=Recorded(outcome=Outcome.SCHEDULED if rung else Outcome.IGNORED, task=task))
+    if rung:
+        ledger.arrive(LaneKind.ACCOUNT, account, ledger.now)
+    verified_at = None if rung else ledger.now
+    ledger.pushed[place] = row_of(seen, account, ledger, folded, raw=one.body, digest=digest, verified_at=verified_at)
+    return folded.recorded
 
 
 def _rings(one: Callback, task: Task, ledger: Ledger) -> bool:

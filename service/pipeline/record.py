@@ -5,14 +5,15 @@ This is the only writer of task state. Submit replies, callbacks, polls, look-up
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from service.core.observation import Observation
-from service.pipeline.fold import fold
-from service.pipeline.ledger import Batch, Callback, Desk, Ledger
+from service.pipeline.fold import hear
+from service.pipeline.ledger import Batch, Callback, Desk, Ledger, Recorded
 from service.pipeline.publish import publish
-from service.pipeline.pushes import keep_pushes, push
-from storage import callbacks, lanes, tasks
+from service.pipeline.pushes import correct, keep_pushes, push
+from service.telemetry import failpoints
+from storage import audit, callbacks, lanes, tasks
 from storage.database import Connection
 
 
@@ -26,18 +27,41 @@ async def record(tx: Connection, seen: Sequence[Observation | Callback], desk: D
     ledger.asked = {submission: account for submission, (_, account) in made.items()}
     ledger.stored = dict(ledger.found)
     taken = await _taken(tx, seen, owners, ledger)
-    new_pushes = await keep_pushes(tx, seen, owners, ledger)
-    recorded = tuple(
-        push(one, ledger.found.get(owners.get(one.submission_id, "")), place in new_pushes, ledger, taken)
-        if isinstance(one, Callback)
-        else fold(one, ledger, taken)
-        for place, one in enumerate(seen)
-    )
+    recorded = _fold_all(seen, owners, ledger, taken)
+    repeated = await keep_pushes(tx, ledger)
+    if any(ledger.pushed[place].version is not None or ledger.pushed[place].verified_at is None for place in repeated):
+        # Some were stored before and did not count: rare, so it costs a second fold then and no look before each.
+        first, ledger = ledger, ledger.afresh()
+        recorded = _fold_all(seen, owners, ledger, taken, repeated)
+        await correct(tx, first, ledger)
     await _write(tx, ledger)
+    failpoints.reach("before_record_commit")
     unknown = tuple(
         step.task.account for step in ledger.steps for note in step.notes if note.kind == "unknown_vocabulary"
     )
-    return Batch(recorded=recorded, arrivals=ledger.arrivals, fresh=tuple(ledger.fresh), unknown=unknown)
+    return Batch(
+        recorded=recorded,
+        arrivals=ledger.arrivals,
+        fresh=tuple(ledger.fresh),
+        unknown=unknown,
+        orphans=tuple(ledger.orphans),
+    )
+
+
+def _fold_all(
+    seen: Sequence[Observation | Callback],
+    owners: Mapping[str, str],
+    ledger: Ledger,
+    taken: Mapping[tuple[str, str], str],
+    repeated: Collection[int] = (),
+) -> tuple[Recorded, ...]:
+    """Each in its turn. `repeated`: places of pushes that were stored before."""
+    return tuple(
+        push(place, one, ledger.found.get(owners.get(one.submission_id, "")), ledger, taken, repeated)
+        if isinstance(one, Callback)
+        else hear(one, ledger, taken)
+        for place, one in enumerate(seen)
+    )
 
 
 async def _attribute(tx: Connection, seen: Sequence[Observation | Callback]) -> dict[str, tuple[str, str]]:
@@ -83,6 +107,8 @@ async def _write(tx: Connection, ledger: Ledger) -> None:
         await callbacks.answer(tx, ledger.answered, now=ledger.now)
     if ledger.notes:
         await callbacks.note(tx, ledger.notes)
+    if ledger.audited:
+        await audit.insert(tx, ledger.audited)
     await publish(tx, ledger)
     if ledger.arrivals:
         await lanes.arrive(tx, ledger.arrivals)

@@ -13,8 +13,9 @@ from service.pipeline.ledger import Batch, Callback, Desk, Ledger, Recorded
 from service.pipeline.record import record
 from service.telemetry import failpoints
 from storage import lanes
+from storage.callbacks import Orphaned
 from storage.database import Connection, Database
-from storage.errors import Stale, StorageError, Unavailable
+from storage.errors import Busy, Stale, StorageError, Unavailable
 
 log = logging.getLogger("taskrelay.record")
 
@@ -28,13 +29,24 @@ TRIES = 5
 class Recorder:
     """The one door to `record`. What arrives while a batch is being committed is the next batch; nothing lingers."""
 
-    def __init__(self, database: Database, desk: Desk, *, arrived: Callable[[Batch], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        desk: Desk,
+        *,
+        arrived: Callable[[Batch], None],
+        heard: Callable[[Sequence[Observation | Callback], Sequence[Recorded]], None] | None = None,
+    ) -> None:
+        """`arrived`, `heard`: told of every commit."""
+        self._heard = heard
         self._database = database
         self._desk = desk
         self._arrived = arrived
         self._waiting: deque[tuple[Observation | Callback, asyncio.Future[Recorded]]] = deque()
         self._runner: asyncio.Task[None] | None = None
         self.unknown_vocabulary: Counter[str] = Counter()  # by account, since this process started
+        self.orphans: Counter[str] = Counter()  # pushes of tasks nobody knows, by provider, each counted once
+        self._orphans_full = False
 
     async def record(self, seen: Observation | Callback) -> Recorded:
         """Fold one observation; returns once it is durable. Raises `Unavailable` when it could not be stored."""
@@ -98,7 +110,13 @@ class Recorder:
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
-                await self._commit(batch)
+                try:
+                    await self._commit(batch)
+                except BaseException:  # only a loop that ends cancels us; nobody may wait for what will not come
+                    for _, done in (*batch, *self._waiting):
+                        done.cancel()
+                    self._waiting.clear()
+                    raise
         finally:
             self._runner = None
 
@@ -113,7 +131,11 @@ class Recorder:
                 await self._commit(batch[:half])
                 await self._commit(batch[half:])
                 return
-            for _, done in batch:
+            # Whoever came while a foreign writer was waited for would wait as long again, one batch after another.
+            late = list(self._waiting) if isinstance(error, Busy) else []
+            if late:
+                self._waiting.clear()
+            for _, done in (*batch, *late):
                 if not done.done():
                     done.set_exception(error)
                     done.exception()  # a caller that went away is not an error of ours
@@ -123,7 +145,13 @@ class Recorder:
         for account in result.unknown:
             self.unknown_vocabulary[account] += 1
             log.warning("%s answered in words we do not know; they are kept with the task", account)
+        self._tell_of_orphans(result)
         self._tell(result)
+        if self._heard is not None:
+            try:
+                self._heard(seen, result.recorded)
+            except Exception:
+                log.exception("what was heard could not be learned from")
         for (_, done), recorded in zip(batch, result.recorded, strict=True):
             if not done.done():
                 done.set_result(recorded)
@@ -133,6 +161,19 @@ class Recorder:
             self._arrived(batch)
         except Exception:  # the batch is durable: whoever waits for it must hear so, and lanes find their rows anyway
             log.exception("the lanes could not be told of a commit")
+
+    def _tell_of_orphans(self, batch: Batch) -> None:
+        """A push for a submission nobody knows was paid for: the database is older than it (a backup), or lost its task."""
+        for provider, submission_id, became in batch.orphans:
+            if became is Orphaned.KNOWN:
+                continue
+            self.orphans[provider] += 1
+            if became is Orphaned.KEPT:
+                why = "this database is older than it (restored from a backup?) or has forgotten its task"
+                log.error("%s pushed for %s: %s. The push is kept", provider, submission_id, why)
+            elif not self._orphans_full:
+                log.error("no more pushes of unknown tasks are kept: the table callbacks is full")
+                self._orphans_full = True
 
     async def _write(self, seen: Sequence[Observation | Callback]) -> Batch:
         for _ in range(TRIES):

@@ -134,6 +134,11 @@ class EndpointLane:
         while self._results:
             await self._settle()
 
+    def let_go(self) -> None:
+        """An attempt that is broken off is made again, with the same id and bytes."""
+        for running in self._senders:
+            running.cancel()
+
     async def run_once(self) -> int:
         """Settle what ended, read what is due, keep senders busy. Never waits for the subscriber."""
         self._wake.clear()
@@ -210,7 +215,7 @@ class EndpointLane:
 
     def _start_senders(self) -> int:
         now = self._desk.clock()
-        if self._stopping or self.lost or self._open_at(now) > now or self._lease_too_short(now):
+        if self._stopping or self.lost or self._disable or self._open_at(now) > now or self._lease_too_short(now):
             return 0
         wanted = min(len(self._backlog), self._cap(now) - len(self._senders))
         for _ in range(wanted):
@@ -240,6 +245,7 @@ class EndpointLane:
                 self._note(due, Sent(None, RENDER, 0), started_at=now, follow=follow)
                 continue
             self._breaker = self._breaker.sent(now)
+            failpoints.reach("before_post")
             sent = await desk.sender.post(due.url or follow.endpoint.url, body, headers)
             failpoints.reach("after_post")
             self._note(due, sent, started_at=now, follow=follow)
@@ -327,6 +333,7 @@ class EndpointLane:
                     await operations.disable(tx, ledger, endpoint, disable)
             if changed:
                 await lanes.save_health(tx, lane)
+            failpoints.reach("before_settle_commit")
             return True
 
         try:

@@ -1,194 +1,112 @@
-"""Sending again by hand: one delivery, what an endpoint gave up, what it was never owed; and a sample, to see whether it listens."""
+"""Replays every task of a database and says where its row, its events or its timeline differ from what its history gives.
+
+An oracle: whatever happened to the process, what is stored must agree with itself. Works beside a serving process, page by
+page, each on a snapshot of its own.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
 
 import orjson
 
-from service.core import events, filters
-from service.core.events import EventType
-from service.pipeline.ledger import Fresh, Ledger
-from service.pipeline.orders import sendable
-from service.pipeline.recorder import Recorder
-from storage import endpoints, listings, outbox, replays
-from storage.database import Connection, Database
-from storage.records import Delivery, Endpoint, EndpointStatus, Event, LaneKind
-from storage.replays import Past
+from service.core import events, history, replay
+from service.core.replay import Replayed, Told
+from storage import history as stored
+from storage import projects
+from storage.database import Database
+from storage.history import Life
+from storage.records import Event, light
 
-SECOND = 1_000_000
-BATCH = 500
-MOST_OWED = 10_000  # by one request
-MOST_LOOKED_AT = 200_000  # events, by one request
-TEST_EVERY_SECONDS = 6  # else it would be a port scanner
+PAGE = 100  # a page of ordinary tasks is a few megabytes
+# In an event's body: addresses of ours, which settings may have changed since.
+ADDRESSES = ("links", "output_url")
 
 
-class Inactive(Exception):
-    """The endpoint is not being sent to. The text says what to do."""
+@light(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One fact of a task that is stored otherwise than its history tells it."""
+
+    task_id: str
+    field: str
+    stored: object
+    replayed: object
+
+    def __str__(self) -> str:
+        return f"{self.task_id}  {self.field}: stored {self.stored!r}, replayed {self.replayed!r}"
 
 
-class TooSoon(Exception):
-    """It was tested a moment ago. `seconds`: until it may be tested again."""
+@light(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What one page brought."""
 
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"an endpoint is tested once in {TEST_EVERY_SECONDS} seconds")
-        self.seconds = seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
-    """How many deliveries were made due, and from where to go on: None when nothing is left."""
-
-    count: int
-    next_since: int | None = None
+    tasks: int
+    observations: int
+    differences: Sequence[Difference]
 
 
-def refuse_inactive(endpoint: Endpoint | None, now: int, *, paused: bool = True) -> Endpoint:
-    """The endpoint, if deliveries may be owed to it. `paused`: also to one that is."""
-    if endpoint is None:
-        raise Inactive("The endpoint is gone.")
-    if endpoint.expires_at is not None and endpoint.expires_at <= now:
-        raise Inactive("Its lease has ended. PATCH expires_at, then POST …/resume.")
-    if endpoint.status is EndpointStatus.DISABLED or (endpoint.status is EndpointStatus.PAUSED and not paused):
-        raise Inactive(f"The endpoint is {endpoint.status}. POST /v1/endpoints/{endpoint.id}/resume first.")
-    return endpoint
-
-
-async def retry(recorder: Recorder, delivery_id: str, project_id: str) -> Delivery | None:
-    """Make one delivery due now, whatever became of it, with a new schedule. Raises `Inactive`."""
-
-    async def unit(tx: Connection, ledger: Ledger) -> Delivery | None:
-        found = await listings.delivery(tx, delivery_id, project_id)
-        if found is None:
-            return None
-        refuse_inactive(await endpoints.by_id(tx, found.endpoint_id), ledger.now)
-        await outbox.restart(tx, delivery_id, project_id, now=ledger.now)
-        ledger.arrive(LaneKind.ENDPOINT, found.endpoint_id, ledger.now)
-        return await listings.delivery(tx, delivery_id, project_id)
-
-    return await recorder.write(unit)
-
-
-async def replay_failed(recorder: Recorder, endpoint: Endpoint, since: int) -> Replayed:
-    """Make due again what was given up: exhausted, canceled or quarantined."""
-    count = 0
-    while count < MOST_OWED:
-
-        async def unit(tx: Connection, ledger: Ledger) -> int:
-            made = await replays.restart_failed(tx, endpoint.id, since=since, now=ledger.now, batch=BATCH)
-            if made:
-                ledger.arrive(LaneKind.ENDPOINT, endpoint.id, ledger.now)
-            return made
-
-        made = await recorder.write(unit)
-        count += made
-        if made < BATCH:
-            return Replayed(count=count)
-    return Replayed(count=count, next_since=since)  # what was made due is not found again
-
-
-async def replay_missing(recorder: Recorder, database: Database, endpoint: Endpoint, since: int) -> Replayed:
-    """Owe the endpoint every event since then that it wants and was never owed, oldest first."""
-    after = await database.read(lambda tx: replays.before(tx, endpoint.project_id, since))
-    count = looked_at = 0
-    while count < MOST_OWED and looked_at < MOST_LOOKED_AT:
-        start = after
-        past = await database.read(
-            lambda tx, start=start: replays.window(tx, endpoint.project_id, endpoint.id, after=start, batch=BATCH)  # type: ignore[misc]
+async def check(database: Database, *, key: bytes | None = None, page: int = PAGE) -> AsyncIterator[Checked]:
+    """Replay all tasks, in the order of their ids, a page at a time. `key`: of event ids, by default the installation's."""
+    key = key or (await database.read(projects.installation)).encode()
+    after = ""
+    while lives := await database.read(lambda tx, after=after: stored.page(tx, after=after, batch=page)):  # type: ignore[misc]
+        yield Checked(
+            tasks=len(lives),
+            observations=sum(len(life.history) for life in lives),
+            differences=[found for life in lives for found in differences(life, key)],
         )
-        missing = [one for one in past if not one.owed and one.created_at >= since and wants(endpoint, one)]
-        if missing:
-            count += await _owe(recorder, endpoint, missing)
-        if len(past) < BATCH:
-            return Replayed(count=count)
-        after, looked_at = past[-1].position, looked_at + len(past)
-    return Replayed(count=count, next_since=past[-1].created_at)
+        after = lives[-1].task.id
 
 
-async def _owe(recorder: Recorder, endpoint: Endpoint, missing: list[Past]) -> int:
-    async def unit(tx: Connection, ledger: Ledger) -> int:
-        made = [
-            Delivery(
-                id=ledger.mint("dlv"),
-                event_id=one.id,
-                endpoint_id=endpoint.id,
-                project_id=endpoint.project_id,
-                task_id=one.task_id,
-                event_type=one.type,
-                due_at=ledger.now + place,  # in the order of their events
-                created_at=ledger.now,
-                updated_at=ledger.now,
-            )
-            for place, one in enumerate(missing)
-        ]
-        ledger.arrive(LaneKind.ENDPOINT, endpoint.id, ledger.now)
-        return await replays.owe(tx, made)
-
-    return await recorder.write(unit)
+def differences(life: Life, key: bytes) -> Iterator[Difference]:
+    """Every difference between what is stored of a task and what its history gives. `key`: of event ids."""
+    heard = [history.heard(row) for row in life.history]
+    again = replay.replay(replay.made(life.task, heard), heard)
+    told = replay.told(again, heard, key)
+    for field, is_stored, replayed in (
+        *replay.differences(life.task, again),
+        *_between_events(life.events, told),
+        *_between_timelines(life.notes, again),
+    ):
+        yield Difference(task_id=life.task.id, field=field, stored=is_stored, replayed=replayed)
 
 
-def wants(endpoint: Endpoint, past: Past) -> bool:
-    """Whether the endpoint would have been owed this event, had it been there."""
-    if past.test or not events.wants(endpoint.events, past.type):
-        return False
-    if past.task_id is None:
-        return not past.type.startswith("endpoint.") or orjson.loads(past.body)["data"].get("id") != endpoint.id
-    if endpoint.filter is None:
-        return True
-    filter = filters.load(endpoint.filter)
-    metadata = orjson.loads(past.body)["data"].get("metadata", {}) if filter.metadata else {}
-    return filter.admits(past.provider, past.model, orjson.dumps(metadata).decode())
+def _between_events(kept: Sequence[Event], told: Sequence[Told]) -> Iterator[tuple[str, object, object]]:
+    for event, fact in zip_longest(kept, sorted(told, key=lambda fact: fact.sequence)):
+        if event is None or fact is None:
+            yield "events", _named(event), _named(fact)
+            continue
+        for field in ("id", "type", "sequence", "hard"):
+            if (was := getattr(event, field)) != (now := getattr(fact, field)):
+                yield f"event {event.sequence} {field}", was, now
+        if event.created_at != fact.at:
+            yield f"event {event.sequence} timestamp", event.created_at, fact.at
+        for field, was, now in _between_bodies(event, fact):
+            yield f"event {event.sequence} {field}", was, now
 
 
-async def send_sample(recorder: Recorder, endpoint_id: str, project_id: str) -> Delivery | None:
-    """Send a signed sample on the way that every event goes. Raises `Inactive` or `TooSoon`."""
-
-    async def unit(tx: Connection, ledger: Ledger) -> Delivery | None:
-        endpoint, now = await endpoints.lock(tx, endpoint_id, project_id), ledger.now
-        if endpoint is None:
-            return None
-        refuse_inactive(endpoint, now, paused=False)
-        assert sendable(endpoint, now)
-        wait = (endpoint.tested_at or 0) + TEST_EVERY_SECONDS * SECOND - now
-        if 0 < wait <= TEST_EVERY_SECONDS * SECOND:
-            raise TooSoon(-(-wait // SECOND))
-        await endpoints.save(tx, replace(endpoint, tested_at=now))
-        event, delivery = _sample(endpoint, ledger)
-        await outbox.publish(tx, [event], [delivery])
-        ledger.arrive(LaneKind.ENDPOINT, endpoint_id, now)
-        due = outbox.Due(delivery.id, event.id, event.type, 0, None, now, event.body, 0, True)
-        ledger.fresh.append(Fresh(endpoint_id=endpoint_id, due=due))
-        return delivery
-
-    return await recorder.write(unit)
+def _between_bodies(event: Event, fact: Told) -> Iterator[tuple[str, object, object]]:
+    """What was signed and sent shows the task as it is replayed."""
+    was: dict[str, Any] = orjson.loads(event.body)["data"]
+    view = events.task_view(fact.task, public_url="", output_url=None)
+    now: dict[str, Any] = orjson.loads(orjson.dumps(view))
+    cut = ("input", "metadata", "truncated") if was.get("truncated") else ()
+    for field in sorted(was.keys() | now.keys()):
+        if field not in (*ADDRESSES, *cut) and was.get(field) != now.get(field):
+            yield f"data.{field}", was.get(field), now.get(field)
 
 
-def _sample(endpoint: Endpoint, ledger: Ledger) -> tuple[Event, Delivery]:
-    now, type = ledger.now, EventType.TASK_SUCCEEDED.value
-    event_id = events.event_id(ledger.desk.event_key, endpoint.id, type, f"test {now}")
-    task = events.sample_task(now)
-    view = events.task_view(task, public_url=ledger.desk.public_url, output_url=task.outputs[0].url)
-    event = Event(
-        id=event_id,
-        project_id=endpoint.project_id,
-        task_id=None,
-        provider=None,
-        model=None,
-        type=type,
-        sequence=0,
-        created_at=now,
-        body=events.render_event(event_id, type, now, view, test=True),
-        test=True,
-    )
-    delivery = Delivery(
-        id=ledger.mint("dlv"),
-        event_id=event_id,
-        endpoint_id=endpoint.id,
-        project_id=endpoint.project_id,
-        task_id=None,
-        event_type=type,
-        due_at=now,
-        created_at=now,
-        updated_at=now,
-    )
-    return event, delivery
+def _between_timelines(notes: Sequence[tuple[int, str]], again: Replayed) -> Iterator[tuple[str, object, object]]:
+    kept = Counter(note for note in notes if note[0] > 0)  # before the first version stands its making
+    told = Counter((step.task.version, note.kind) for step in again.steps for note in step.notes)
+    for version, kind in sorted((kept - told).keys()):
+        yield f"timeline {version}", kind, None
+    for version, kind in sorted((told - kept).keys()):
+        yield f"timeline {version}", None, kind
+
+
+def _named(one: Event | Told | None) -> Mapping[str, object] | None:
+    return None if one is None else {"id": one.id, "type": str(one.type), "sequence": one.sequence}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.core.lifecycle import Outcome
 from service.core.observation import Claim, Observation, Reading, Source
@@ -17,7 +17,7 @@ from service.pipeline.accounts import AccountDesk
 from service.pipeline.recorder import Recorder
 from service.providers.base import ProviderError
 from service.telemetry import failpoints
-from storage.records import Task
+from storage.records import Task, TaskStatus
 
 log = logging.getLogger("taskrelay.submit")
 
@@ -33,11 +33,18 @@ class SubmitDesk:
     clock: Callable[[], int]
     boottime: Callable[[], float]
     mint: Callable[[str], str]
-    callback_token: Callable[[str], str]
+    callback_token: Callable[[str, str], str]  # of a provider and a submission
 
 
-async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading | None:
-    """Make one submission. Returns what the provider said, or None when the task was not ours to buy any more."""
+async def submit(
+    task: Task, account: AccountDesk, desk: SubmitDesk, *, refused_since: int | None = None
+) -> Reading | None:
+    """Make one submission. Returns what the provider said, or None when the task was not ours to buy any more.
+
+    `refused_since`: since when the account's key or balance is refused, should it be again.
+    """
+    if task.status is TaskStatus.UNCONFIRMED:
+        failpoints.reach("before_resend")
     # Anchored before the stored deadline is computed, so the guard at the socket is never later than what is on disk.
     deadline = desk.boottime() + account.submit_deadline_seconds
     submission_id = desk.mint("sub")
@@ -51,11 +58,14 @@ async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading 
         submission_deadline_at=deadline_at,
         account=account.account.name,
     )
+    failpoints.reach("before_intent_commit")
     recorded = await desk.recorder.record(intent)
     if recorded.outcome is not Outcome.CHANGED or recorded.task is None or recorded.task.finished_at is not None:
         return None
     failpoints.reach("after_intent")
     reading = await _ask(recorded.task, submission_id, account, desk, deadline)
+    if reading.account_refused and refused_since is not None:
+        reading = replace(reading, refused_since=refused_since)
     failpoints.reach("after_reply")
     answer = Observation(
         task_id=task.id,
@@ -74,7 +84,7 @@ async def submit(task: Task, account: AccountDesk, desk: SubmitDesk) -> Reading 
 async def _ask(task: Task, submission_id: str, account: AccountDesk, desk: SubmitDesk, deadline: float) -> Reading:
     callback_url = None
     if account.pushes:
-        token = desk.callback_token(submission_id)
+        token = desk.callback_token(account.provider.name, submission_id)
         callback_url = f"{account.public_url}/callbacks/{account.provider.name}/{token}"
     flow = account.provider.submit(account.account, task, callback_url)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from service.core.lifecycle import Outcome
 from service.core.observation import Claim, Observation, Reading, Source
 from service.pipeline.ledger import Ledger
 from service.pipeline.operations import EXPIRED, disable
@@ -28,11 +29,15 @@ class Sweep:
         self._clock = clock
 
     async def run_once(self) -> int:
-        """Returns how many tasks were reminded of their deadline, lanes mended and endpoints disabled."""
+        """Returns how many tasks the reminder of their deadline changed, lanes were mended and endpoints disabled: with 0 it rests.
+
+        A task whose provider is still being asked stays overdue for a while; counted, it would be swept without a pause.
+        """
         before = self._clock() - int(GRACE_SECONDS * SECOND)
         overdue = await self._database.read(lambda tx: tasks.overdue(tx, before=before, batch=BATCH))
+        changed = 0
         if overdue:
-            await self._recorder.record_all(
+            recorded = await self._recorder.record_all(
                 [
                     Observation(
                         task_id=task_id,
@@ -43,11 +48,12 @@ class Sweep:
                     for task_id in overdue
                 ]
             )
+            changed = sum(one.outcome is Outcome.CHANGED for one in recorded)
         expired = await self._expire()  # first: a lane whose lease is over has rows and rightly no time
         mended = await self._database.write(lanes.mend)
         for key in mended:
             log.error("lane %s had work and no time: mended; please report this", key)
-        return len(overdue) + len(mended) + expired
+        return changed + len(mended) + expired
 
     async def _expire(self) -> int:
         """End the leases that are over."""

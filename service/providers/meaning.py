@@ -76,6 +76,7 @@ def not_accepted(
         claim=meaning.claim,
         failure=failure,
         account_refused=meaning.account,
+        busy=meaning.code is FailureCode.RATE_LIMITED,
         retry_after_seconds=retry_after(reply),
         detail=_line(reply, code, said),
         raw=keep(reply.body, secrets),
@@ -91,6 +92,7 @@ def unanswered(
     return Reading(
         claim=Claim.UNREACHABLE,
         account_refused=meaning.account,
+        busy=meaning.code is FailureCode.RATE_LIMITED,
         retry_after_seconds=retry_after(reply),
         detail=_line(reply, code, said),
         raw=keep(reply.body),

@@ -10,6 +10,7 @@ from decimal import Decimal
 from urllib.parse import quote, urlsplit
 
 from service.core import money
+from service.core.times import SECOND, parse_http_date
 from service.providers.base import BadReply, Reply, parse_reply
 from storage.records import Failure, FailureCode
 
@@ -213,11 +214,12 @@ def _literal(host: str) -> bool:
 
 
 def retry_after(reply: Reply) -> float | None:
-    """Retry-After in seconds, at most a day. Its date form needs a clock and is left to our own back-off."""
+    """Retry-After in seconds, at most a day. A date is read by the provider's own clock, the reply's `Date`."""
     value = reply.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,6})?", value, re.ASCII) is None:
-        return None
-    return min(float(value), 86_400.0)
+    if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,6})?", value, re.ASCII) is not None:
+        return min(float(value), 86_400.0)
+    at, now = parse_http_date(value), parse_http_date(reply.headers.get("date", "").strip())
+    return min((at - now) / SECOND, 86_400.0) if at is not None and now is not None and at > now else None
 
 
 def failed(provider: str, reason: str | None, code: str | None = None) -> Failure:

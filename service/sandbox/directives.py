@@ -11,6 +11,7 @@ of a contract, a credential or all.
 | names-task | with status-after: the error names the job's id (AceData) | yes |
 | fail [code=C], no-output, unknown-word | ends failed / succeeds without a URL / says a new word in place of `processing` | yes |
 | no-push, late-push=N, push-twice, out-of-order | pushes none / N s late / each twice / the last first | yes |
+| late-reply=N | answers after N seconds | yes |
 | push-before-reply | answers only after the pushes so far were delivered (all of them with seconds=0) | yes |
 
 For a query: status=N, code=C, retry-after=N, garbage, close, hang, and `empty`: a well-formed answer that knows no job.
@@ -55,11 +56,18 @@ class Directives:
     push_twice: bool = False
     out_of_order: bool = False
     push_before_reply: bool = False
+    late_reply: float | None = None
 
 
 WORDS = {field.name.replace("_", "-"): field.default is None for field in fields(Directives)}
 CODE = re.compile(r"[A-Za-z0-9_]{1,40}")
-BOUNDS = {"status": (200, 599), "status-after": (200, 599), "seconds": (0, 86_400), "late-push": (0, 86_400)}
+BOUNDS = {
+    "status": (200, 599),
+    "status-after": (200, 599),
+    "seconds": (0, 86_400),
+    "late-push": (0, 86_400),
+    "late-reply": (0, 3_600),
+}
 
 
 def parse(*orders: str) -> Directives:

@@ -110,6 +110,8 @@ async def after(request: Request, world: World, job: Job, fault: Fault) -> Respo
     orders = job.directives
     if orders.push_before_reply:
         await world.pushed(job)
+    if orders.late_reply:
+        await until(request, world, lambda: False, orders.late_reply)
     if orders.lost_reply:
         return await hang_up(request)
     if orders.hang_after:

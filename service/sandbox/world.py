@@ -37,12 +37,13 @@ class World:
         rules: Mapping[Scope, Mapping[str, object]] | None = None,
         clock: Clock = time.time,
         sleep: Sleep = asyncio.sleep,
+        postman: Postman | None = None,
     ) -> None:
         self.knobs = knobs or Knobs()
         self.clock = clock
         self.sleep = sleep
         self._at_start = replace(self.knobs), dict(rules or {})
-        self._postman = Postman(clock, sleep)
+        self._postman = postman or Postman(clock, sleep)
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
         self._last: dict[str, asyncio.Task[None]] = {}  # per job, so that its pushes leave in order

@@ -233,12 +233,14 @@ class Settings(BaseSettings):
                 for name, floor in floors.items()
                 if getattr(timing, name) < floor
             ]
-            longest = max(timing.submit_deadline_seconds, timing.attempt_timeout_seconds, timing.query_timeout_seconds)
-            if longest + SPARE_SECONDS > timing.lane_ttl_seconds:
-                faults.append(
-                    f"TIMING__LANE_TTL_SECONDS is less than the longest time-out and {SPARE_SECONDS} seconds"
-                    f" ({longest + SPARE_SECONDS:g})"
-                )
+        # A lease runs down to a heartbeat less than its length before it is extended: what does not fit then is never started.
+        longest = max(timing.submit_deadline_seconds, timing.attempt_timeout_seconds, timing.query_timeout_seconds)
+        shortest = longest + SPARE_SECONDS + timing.heartbeat_seconds
+        if timing.lane_ttl_seconds < shortest:
+            faults.append(
+                "TIMING__LANE_TTL_SECONDS is less than the longest time-out, a heartbeat"
+                f" and {SPARE_SECONDS} seconds ({shortest:g})"
+            )
         if timing.heartbeat_seconds * 2 > timing.lane_ttl_seconds:
             faults.append("TIMING__HEARTBEAT_SECONDS is more than half of TIMING__LANE_TTL_SECONDS")
         if faults:

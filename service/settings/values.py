@@ -169,6 +169,8 @@ def database_url(given: object) -> str:
     """`sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://…`."""
     if not isinstance(given, str):
         raise ValueError("must be a URL")
+    if given.startswith("sqlite:///:"):
+        raise ValueError("must name a file: a database in memory loses what was acknowledged")
     if given.startswith("sqlite:///") and len(given) > len("sqlite:///"):
         return given
     if re.match(r"postgres(ql)?://.", given):

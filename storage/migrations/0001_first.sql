@@ -3,13 +3,15 @@
 
 CREATE TABLE installation (
     id TEXT NOT NULL PRIMARY KEY, -- stays with the data through backup and restore; part of every token and event id
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    touches BIGINT NOT NULL DEFAULT 0 -- counts probes: an update to the same value is no write, SQLite sees that nothing changes
 );
 
 CREATE TABLE projects (
     id TEXT NOT NULL PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     secret TEXT NOT NULL, -- sealed
+    on_ambiguous TEXT NOT NULL, -- what happens to purchases of unknown fate; copied onto each new task
     created_at BIGINT NOT NULL
 );
 
@@ -42,6 +44,7 @@ CREATE TABLE tasks (
     phase TEXT,
     provider_status TEXT,
     provider_task_id TEXT,
+    adopted_at BIGINT,
     progress BIGINT,
     outputs TEXT NOT NULL,
     failure TEXT,
@@ -55,6 +58,9 @@ CREATE TABLE tasks (
     submissions BIGINT NOT NULL,
     submission_deadline_at BIGINT,
     resends BIGINT NOT NULL,
+    on_ambiguous TEXT NOT NULL,
+    permitted_at BIGINT, -- the next intent uses it up
+    surplus TEXT NOT NULL, -- jobs bought beside the task's own
     streak TEXT,
     streak_count BIGINT NOT NULL,
     streak_since BIGINT,
@@ -106,6 +112,8 @@ CREATE TABLE observations (
     digest BYTEA, -- of a push's bytes: the same push twice is one observation
     seen_at BIGINT NOT NULL,
     verified_at BIGINT,
+    version BIGINT, -- of the task after it, of those that changed it: the order of its history
+    context TEXT, -- with a version: what decided beside the content, so that the history can be replayed
     PRIMARY KEY (task_id, id)
 );
 CREATE UNIQUE INDEX observations_once ON observations (submission_id, digest) WHERE digest IS NOT NULL;
@@ -132,6 +140,19 @@ CREATE TABLE timeline (
     detail TEXT NOT NULL,
     PRIMARY KEY (task_id, version, ordinal)
 ) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
+
+-- Append-only: who accepted what might cost money.
+CREATE TABLE audit (
+    id TEXT NOT NULL PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    task_id TEXT,
+    key_id TEXT, -- NULL: a policy that the project had set
+    action TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    at BIGINT NOT NULL
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
+CREATE INDEX audit_by_project ON audit (project_id, id);
+CREATE INDEX audit_by_task ON audit (task_id, id) WHERE task_id IS NOT NULL;
 
 CREATE TABLE events (
     position /*sqlite:*/ INTEGER PRIMARY KEY AUTOINCREMENT /*postgres: BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY */,
@@ -233,9 +254,19 @@ CREATE TABLE lanes (
     next_due_at BIGINT,
     breaker TEXT,
     held_until BIGINT,
-    held_reason TEXT,
+    holds TEXT, -- of an account: what its provider asked us to wait with; JSON of service.core.holding
     PRIMARY KEY (kind, key)
 );
 CREATE INDEX lanes_due ON lanes (next_due_at) WHERE next_due_at IS NOT NULL;
 -- Heartbeats: a hundred thousand idle lanes cost nothing.
 CREATE INDEX lanes_owned ON lanes (owner) WHERE owner IS NOT NULL;
+
+CREATE TABLE durations (
+    account TEXT NOT NULL,
+    model TEXT NOT NULL,
+    seconds BIGINT NOT NULL, -- of video; 0: of any length
+    level TEXT NOT NULL, -- of quality, in the contract's word; empty: any
+    spans TEXT NOT NULL, -- core.durations.Window: how long the last jobs took
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (account, model, seconds, level)
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;

@@ -162,7 +162,7 @@ async def processing(settings: Settings, project_id: str, count: int, *, first: 
 
             await database.write(unit)
             pushes += [
-                Push(path=f"/callbacks/cloudsway/{tokens.callback(submission.id)}", body=push_body(task))
+                Push(path=f"/callbacks/cloudsway/{tokens.callback('cloudsway', submission.id)}", body=push_body(task))
                 for task, submission in zip(made, submissions, strict=True)
             ]
     return pushes

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ class Stack:
         self.process: asyncio.subprocess.Process | None = None
         self.key = ""
         self.extra: dict[str, str] = {}
+        self.run: Sequence[str] = COMMAND
 
     @property
     def url(self) -> str:
@@ -73,7 +74,7 @@ class Stack:
     async def command(self, *arguments: str) -> Any:
         """Run a command to its end and read the JSON it prints."""
         process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *self.run,
             *arguments,
             cwd=self.folder,
             env=self.environment(),
@@ -88,7 +89,7 @@ class Stack:
         """Start the service and wait until it is ready."""
         log = open(self.folder / "service.log", "ab")  # noqa: ASYNC230, SIM115 (a test's log)
         self.process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *self.run,
             "serve",
             "--host",
             "127.0.0.1",
@@ -164,15 +165,19 @@ class Stack:
 
 @asynccontextmanager
 async def installation(
-    folder: Path, *, knobs: Knobs | None = None, settings: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    knobs: Knobs | None = None,
+    settings: Mapping[str, str] | None = None,
+    run: Sequence[str] = COMMAND,
 ) -> AsyncIterator[Stack]:
-    """A stack with an API key; the service is not started yet. Everything ends with the context."""
+    """A stack with an API key; the service is not started yet. Everything ends with the context. `run`: the command to start."""
     world, subscriber = World(knobs or Knobs(job_seconds=0.5)), Subscriber()
     async with AsyncExitStack() as ending:
         provider = await ending.enter_async_context(await serve(world))
         receiver = await ending.enter_async_context(await serve(subscriber))
         stack = Stack(folder, world, subscriber, provider, receiver)
-        stack.extra = dict(settings or {})
+        stack.extra, stack.run = dict(settings or {}), run
         made = await stack.command("keys", "create", "--name", "test", "--scope", "admin", "--json")
         stack.key = made["key"]
         try:

@@ -121,10 +121,11 @@ MUTANTS = (
         edits=(
             Edit(
                 file="service/pipeline/fold.py",
-                old="    reading = seen.reading\n    owner = ",
-                new="    if seen.source is Source.SUBMIT and seen.claim is Claim.ACCEPTED and task.status is not TaskStatus.SUBMITTING:\n"
-                "        return Recorded(outcome=Outcome.IGNORED, task=task)\n"
-                "    reading = seen.reading\n    owner = ",
+                old="    reading, rules = seen.reading, ledger.rules(task)\n",
+                new="    reading, rules = seen.reading, ledger.rules(task)\n"
+                "    late = seen.source is Source.SUBMIT and task.status is not TaskStatus.SUBMITTING\n"
+                "    if late and seen.claim is Claim.ACCEPTED:\n"
+                "        return Folded(recorded=Recorded(outcome=Outcome.IGNORED, task=task))\n",
             ),
         ),
         tests=("tests/service/pipeline",),

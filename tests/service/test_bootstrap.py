@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
+from collections.abc import MutableMapping
 from pathlib import Path
 
 import pytest
 
 from service import bootstrap
-from service.bootstrap import StartError, key_for, keyring_of, open_service, open_store, reach
+from service.bootstrap import Ports, StartError, app_of, key_for, keyring_of, open_service, open_store, reach, serving
 from service.settings import Settings, load
 from storage import projects
+from storage.errors import StorageError
 
 ACCOUNT = "TASKRELAY_ACCOUNTS__CLOUDSWAY__"
 
@@ -41,6 +45,14 @@ async def test_a_key_is_made_in_an_open_store(tmp_path: Path) -> None:
     async with open_store(settings(tmp_path)) as (database, keyring):
         made = await bootstrap.key_for(database, keyring, name="me", scopes=["tasks"])
         assert made.key.startswith("trk_") and await database.read(projects.count_keys) == 1
+
+
+async def test_a_database_that_cannot_be_opened_leaves_no_key_behind(tmp_path: Path) -> None:
+    (tmp_path / "taskrelay.db").mkdir()
+    with pytest.raises(StorageError):
+        async with open_store(settings(tmp_path)):
+            raise AssertionError("it was opened")
+    assert os.listdir(tmp_path) == ["taskrelay.db"]
 
 
 async def test_accounts_are_looked_at_without_asking_them(tmp_path: Path) -> None:
@@ -74,3 +86,18 @@ async def test_serving_without_the_key_that_sealed_the_secrets_is_refused(tmp_pa
     assert OLD not in str(told.value)
     async with open_service(settings(tmp_path, TASKRELAY_SECRET_KEYS=f"{NEW},{OLD}")) as service:
         assert service.keyring.key_ids[1] == keyring.key_ids[0]
+
+
+async def test_a_service_lives_in_the_world_that_its_ports_lead_to(tmp_path: Path) -> None:
+    given = settings(tmp_path, TASKRELAY_SECRET_KEYS=NEW)
+    ports = Ports(clock=lambda: 1_790_000_000_000_000, entropy=lambda count: b"\x01" * count)
+    async with open_store(given) as (database, keyring), serving(given, database, keyring, ports) as service:
+        answers: list[MutableMapping[str, object]] = []
+
+        async def send(message: MutableMapping[str, object]) -> None:
+            answers.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/livez", "headers": [], "query_string": b""}
+        await app_of(service)(scope, lambda: asyncio.sleep(0, {"type": "http.disconnect"}), send)
+        told = dict(answers[0]["headers"])  # type: ignore[call-overload]
+        assert told[b"x-request-id"].decode() == ports.mint("req") and service.ports is ports

@@ -2,13 +2,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
 from service import runtime
-from service.runtime import Loop, ease_collector, run
+from service.runtime import Loop, ease_collector, raise_file_limit, run
+
+
+def test_a_process_may_hold_as_many_sockets_as_the_system_lets_it() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        allowed = raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (allowed, hard)
+        assert allowed > 256 or hard <= 256
+        assert raise_file_limit() == allowed
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def forever() -> None:

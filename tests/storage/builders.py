@@ -6,6 +6,7 @@ from storage import endpoints, projects, tasks
 from storage.database import Connection, Database
 from storage.records import (
     Attempt,
+    AuditEntry,
     Delivery,
     Endpoint,
     EndpointSecret,
@@ -84,6 +85,19 @@ def push(id: str = "obs_1", **more: object) -> ObservationRow:
         "verified_at": None,
     }
     return ObservationRow(**{**row, **more})  # type: ignore[arg-type]
+
+
+def audited(id: str = "aud_1", **more: object) -> AuditEntry:
+    row: dict[str, object] = {
+        "id": id,
+        "project_id": PROJECT,
+        "task_id": "task_1",
+        "key_id": "key_1",
+        "action": "abandon",
+        "detail": "{}",
+        "at": NOW,
+    }
+    return AuditEntry(**{**row, **more})  # type: ignore[arg-type]
 
 
 def endpoint(id: str = "ep_1", **more: object) -> Endpoint:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import callbacks
+from storage.callbacks import Orphan, Orphaned
 from storage.database import Connection, Database
 from storage.errors import Duplicate
 from storage.records import ObservationRow, TimelineEntry
@@ -143,24 +144,29 @@ async def test_a_first_answer_stays_the_answer(database: Database) -> None:
 
 
 async def test_orphans_are_kept_once_and_up_to_a_limit(database: Database) -> None:
-    async def keep_orphan(n: int) -> None:
-        await database.write(
-            lambda tx: callbacks.keep_orphan(
-                tx,
-                id=f"cb_{n}",
-                provider="cloudsway",
-                submission_id="sub_gone",
-                digest=bytes([n // 2]),
-                raw=b"{}",
-                now=NOW,
-                limit=3,
-            )
-        )
+    pushed = [
+        Orphan(id=f"cb_{n}", provider="cloudsway", submission_id="sub_gone", raw=b"{}", received_at=NOW + n)
+        for n in range(8)
+    ]
 
-    for n in range(10):
-        await keep_orphan(n)
-    rows = await database.read(lambda tx: tx.fetch("SELECT id FROM callbacks ORDER BY id"))
-    assert rows == [("cb_0",), ("cb_2",), ("cb_4",)]
+    async def keep_orphan(n: int) -> Orphaned:
+        return await database.write(lambda tx: callbacks.keep_orphan(tx, pushed[n], bytes([n // 2]), limit=3))
+
+    became = [await keep_orphan(n) for n in range(8)]
+    assert became == [Orphaned.KEPT, Orphaned.KNOWN] * 3 + [Orphaned.DROPPED] * 2
+    assert await keep_orphan(1) is Orphaned.KNOWN, "one that is kept is known, however full the shelf"
+    assert await database.read(callbacks.count_orphans) == 3
+    assert await database.read(lambda tx: callbacks.orphans(tx, batch=2)) == [pushed[4], pushed[2]], "newest first"
+
+
+async def test_the_same_bytes_for_another_unknown_submission_are_another_orphan(database: Database) -> None:
+    for number in (1, 2):
+        orphan = Orphan(id=f"cb_{number}", provider="acedata", submission_id=f"sub_{number}", raw=b"", received_at=NOW)
+
+        async def unit(tx: Connection, orphan: Orphan = orphan) -> Orphaned:
+            return await callbacks.keep_orphan(tx, orphan, b"same", limit=10)
+
+        assert await database.write(unit) is Orphaned.KEPT
 
 
 # The timeline

@@ -103,7 +103,7 @@ async def test_arrival_lowers_the_time_and_never_raises_it(database: Database) -
 async def test_arrival_leaves_lease_and_health_alone(database: Database) -> None:
     await arrive(database, LONG_AGO + 1)
     lane = await claim_one(database)
-    sick = replace(lane, breaker='{"open":true}', held_until=NOW, held_reason="402")
+    sick = replace(lane, breaker='{"open":true}', held_until=NOW, holds='{"submits":1}')
     await database.write(lambda tx: lanes.save_health(tx, sick))
     await arrive(database, LONG_AGO)
     assert await look(database) == replace(sick, next_due_at=LONG_AGO)
@@ -177,10 +177,10 @@ async def test_a_lapsed_lease_is_taken_over_with_the_next_epoch(database: Databa
 async def test_health_goes_with_the_lane(database: Database, other_handle: Database) -> None:
     await arrive(database)
     old = await claim_one(database, "a", ttl_seconds=LAPSED)
-    sick = replace(old, breaker='{"open":true}', held_until=NOW, held_reason="402")
+    sick = replace(old, breaker='{"open":true}', held_until=NOW, holds='{"submits":1}')
     await database.write(lambda tx: lanes.save_health(tx, sick))
     new = await claim_one(other_handle, "b")
-    assert (new.breaker, new.held_until, new.held_reason) == ('{"open":true}', NOW, "402")
+    assert (new.breaker, new.held_until, new.holds) == ('{"open":true}', NOW, '{"submits":1}')
     await database.write(lambda tx: lanes.save_health(tx, replace(sick, breaker="late")))  # fenced off
     assert await look(database) == new
 
@@ -260,7 +260,7 @@ async def test_releasing_takes_the_time_from_the_rows_and_keeps_health(database:
     await plant(database)
     await add_task(database, "task_1", NOW)
     await arrive(database)
-    lane = replace(await claim_one(database), breaker='{"open":false}', held_until=NOW, held_reason="slow")
+    lane = replace(await claim_one(database), breaker='{"open":false}', held_until=NOW, holds='{"queries":1}')
     assert await release(database, lane)
     assert await look(database) == replace(lane, owner=None, until=0, next_due_at=NOW)
 

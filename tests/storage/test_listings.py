@@ -50,6 +50,31 @@ async def test_each_filter_narrows_and_all_of_them_hold_together(database: Datab
     assert await task_ids(database, created_before=NOW + 5) == ["task_2", "task_1"]
 
 
+async def doubtful(database: Database, after: str | None = None, limit: int = 10, **wanted: object) -> list[str]:
+    wish = TaskFilter(**wanted)  # type: ignore[arg-type]
+    return await database.read(lambda tx: listings.unconfirmed(tx, PROJECT, wish, after=after, limit=limit))
+
+
+async def test_purchases_in_doubt_are_found_oldest_first_by_who_has_them(database: Database) -> None:
+    doubt: dict[str, object] = {"status": TaskStatus.UNCONFIRMED}
+    await plant(
+        database,
+        project(OTHER),
+        task("task_4", **doubt, created_at=NOW + 5),
+        task("task_1", **doubt),
+        task("task_2", **doubt, provider="ulazai", account="second"),
+        task("task_3", status=TaskStatus.PROCESSING),
+        finished("task_5", status=TaskStatus.EXPIRED),
+        task("task_6", **doubt, project_id=OTHER),
+    )
+    assert await doubtful(database) == ["task_1", "task_2", "task_4"]
+    assert await doubtful(database, limit=1) == ["task_1"]
+    assert await doubtful(database, after="task_1", limit=1) == ["task_2"]
+    assert await doubtful(database, provider="ulazai") == await doubtful(database, account="second") == ["task_2"]
+    assert await doubtful(database, created_after=NOW) == ["task_4"]
+    assert await doubtful(database, created_before=NOW + 5) == ["task_1", "task_2"]
+
+
 async def positions(database: Database, **wanted: object) -> list[str]:
     settings: dict[str, object] = {"after": None, "limit": 10, **wanted}
     found = await database.read(lambda tx: listings.event_page(tx, PROJECT, **settings))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from hypothesis import given
 from storage import projects
 from storage.database import Connection, Database
 from storage.errors import Duplicate, Missing
-from storage.records import ApiKey, Project
+from storage.records import ApiKey, OnAmbiguous, Project
 from tests.storage.builders import NOW, PROJECT, plant, project
 from tests.storage.strategies import ON_ONE_DATABASE, rows
 
@@ -52,6 +52,13 @@ async def test_a_project_is_found_by_its_name_or_id(database: Database) -> None:
         assert await database.read(lambda tx, name=name: projects.by_name(tx, name)) == project("prj_2", name="shop")  # type: ignore[misc]
     assert await database.read(lambda tx: projects.by_name(tx, "Shop")) is None
     assert await database.read(lambda tx: projects.get(tx, "shop")) is None
+
+
+async def test_a_policy_is_the_projects_own(database: Database) -> None:
+    await plant(database, project("prj_2", name="shop"))
+    await database.write(lambda tx: projects.set_policy(tx, "prj_2", OnAmbiguous.RESUBMIT))
+    found = {one.id: one.on_ambiguous for one in await database.read(projects.every)}
+    assert found == {PROJECT: OnAmbiguous.HOLD, "prj_2": OnAmbiguous.RESUBMIT}
 
 
 async def test_a_name_is_given_once(database: Database) -> None:

@@ -12,13 +12,35 @@ from typing import Any
 import orjson
 import pytest
 
-from storage import callbacks, endpoints, lanes, outbox, projects, tasks
+from storage import audit, callbacks, endpoints, lanes, listings, outbox, projects, tasks
 from storage.database import Connection
 from storage.records import DeliveryStatus, LaneKind, SubmissionStatus, TaskStatus
-from tests.storage.builders import ACCOUNT, NOW, PAST, delivery, event, finished, project, push, submission, task
+from tests.storage.builders import (
+    ACCOUNT,
+    NOW,
+    PAST,
+    PROJECT,
+    audited,
+    delivery,
+    event,
+    finished,
+    project,
+    push,
+    submission,
+    task,
+)
 from tests.storage.conftest import opened
 
 ACCOUNTS = orjson.dumps([ACCOUNT]).decode()
+IN_DOUBT: dict[str, object] = {
+    "project_id": PROJECT,
+    "after": "",
+    "provider": None,
+    "account": None,
+    "created_after": listings.FIRST,
+    "created_before": listings.LAST,
+    "batch": 20,
+}
 IDS = orjson.dumps([f"sub_{n}" for n in range(5)]).decode()
 OF_ACCOUNT = {"account": ACCOUNT, "status": "processing", "now": NOW, "batch": 20}
 OF_ENDPOINT = {"endpoint_id": "ep_1", "now": NOW, "batch": 20}
@@ -29,6 +51,8 @@ HOT = {
     "tasks.DUE": (tasks.DUE, OF_ACCOUNT, "tasks_due"),
     "tasks.NEXT_DUE": (tasks.NEXT_DUE, OF_ACCOUNT, "tasks_due"),
     "tasks.NEXT_DUE_AFTER": (tasks.NEXT_DUE_AFTER, OF_ACCOUNT, "tasks_due"),
+    "tasks.PAST_DEADLINE": (tasks.PAST_DEADLINE, {**OF_ACCOUNT, "statuses": '["processing"]'}, "tasks_overdue"),
+    "tasks.PROCESSING_ONE": (tasks.PROCESSING_ONE, {"account": ACCOUNT}, "tasks_open"),
     "tasks.ADRIFT": (tasks.ADRIFT, {"account": ACCOUNT}, "tasks_open"),
     "tasks.OPEN_AT_PROVIDER": (tasks.OPEN_AT_PROVIDER, {"account": ACCOUNT}, "tasks_open"),
     "tasks.OVERDUE": (tasks.OVERDUE, {"before": NOW, "batch": 20}, "tasks_overdue"),
@@ -39,6 +63,9 @@ HOT = {
         {"account": ACCOUNT, "provider_task_id": "job_7"},
         "tasks_by_provider_task",
     ),
+    "listings.UNCONFIRMED": (listings.UNCONFIRMED, IN_DOUBT, "tasks_open"),
+    "audit.OF_TASK": (audit.OF_TASK, {"task_id": "task_7"}, "audit_by_task"),
+    "audit.PAGE": (audit.PAGE, {"project_id": PROJECT, "after": audit.BEHIND_ALL, "batch": 20}, "audit_by_project"),
     "callbacks.UNVERIFIED": (callbacks.UNVERIFIED, {"account": ACCOUNT, "batch": 20}, "observations_unverified"),
     "callbacks.ANY_UNVERIFIED": (callbacks.ANY_UNVERIFIED, {"account": ACCOUNT}, "observations_unverified"),
     "callbacks.PUSHED": (callbacks.PUSHED, {"task_id": "task_7", "batch": 20}, "sqlite_autoindex_observations_1"),
@@ -79,6 +106,7 @@ async def fill(path: str, finished_rows: int) -> None:
         settled = [submission(f"sub_f{n}", f"task_f{n}", status=SubmissionStatus.ACCEPTED) for n in numbers]
         await tasks.insert_submissions(tx, settled)
         await callbacks.insert_pushes(tx, [push(f"obs_f{n}", verified_at=NOW) for n in numbers])
+        await audit.insert(tx, [audited(f"aud_f{n}", project_id="prj_2", task_id=f"task_f{n}") for n in numbers])
         done = [
             delivery(f"dlv_f{n}", event_id=f"evt_f{n}", status=DeliveryStatus.DELIVERED, due_at=None) for n in numbers
         ]

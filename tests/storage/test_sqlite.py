@@ -15,7 +15,7 @@ import pytest
 
 from storage import projects, sqlite
 from storage.database import Connection, Unit
-from storage.errors import StorageError, Unavailable
+from storage.errors import Busy, StorageError, Unavailable
 from storage.sqlite import SQLiteDatabase, on_thread
 from tests.storage.builders import project
 from tests.storage.children import child, heard, tell
@@ -161,10 +161,22 @@ async def test_every_connection_is_in_wal_with_full_sync_and_foreign_keys(lite: 
     assert await asyncio.gather(*(lite.read(settings) for _ in range(4))) == [["wal", 2, 1, 0]] * 4
 
 
-async def test_a_file_that_cannot_have_a_wal_is_refused(clock: Clock) -> None:
-    with pytest.raises(StorageError, match="needs WAL and FULL"):
-        async with opened(":memory:", clock):
+async def test_a_connection_that_would_not_sync_is_refused(
+    path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "PRAGMAS", ("synchronous = NORMAL",))
+    with no_thread_left_behind(), pytest.raises(StorageError, match=r"synchronous=1; .* needs WAL and FULL"):
+        async with opened(path, clock):
             pass
+
+
+async def test_proving_a_write_reaches_the_disk(lite: SQLiteDatabase) -> None:
+    """An update to the same value is no write: SQLite compares, and leaves the page alone."""
+    sizes = [len(bytes_of(f"{lite.path}-wal"))]
+    for _ in range(2):
+        await lite.write(projects.touch)
+        sizes.append(len(bytes_of(f"{lite.path}-wal")))
+    assert sizes[0] < sizes[1] < sizes[2]
 
 
 async def test_a_reader_sees_one_snapshot_while_others_write(lite: SQLiteDatabase, other: SQLiteDatabase) -> None:
@@ -256,7 +268,7 @@ async def test_a_file_whose_first_writer_does_not_end_is_unavailable(
             pass
 
 
-async def test_a_foreign_writer_makes_all_waiting_units_unavailable_in_one_wait(
+async def test_all_who_wait_for_a_foreign_writer_give_up_together_and_not_one_after_the_other(
     path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
@@ -265,9 +277,36 @@ async def test_a_foreign_writer_makes_all_waiting_units_unavailable_in_one_wait(
         await watch(lite, seen.append)
         with foreign_writer(path):
             outcomes = await asyncio.gather(*(lite.write(adding(n)) for n in range(20)), return_exceptions=True)
-        assert {type(outcome) for outcome in outcomes} == {Unavailable}
-        assert seen.count("BEGIN IMMEDIATE") == 1  # not one wait for each of them
+        assert {type(outcome) for outcome in outcomes} == {Busy}
+        assert seen.count("BEGIN IMMEDIATE") <= 2  # not one wait for each of them
         assert await asyncio.gather(*(lite.write(adding(n)) for n in range(20))) == list(range(20))
+
+
+async def test_who_asks_late_has_time_of_its_own_and_gets_through_once_the_foreign_writer_is_done(
+    path: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(sqlite, "BUSY_STEP_SECONDS", 0.01)
+    tried_often = threading.Event()
+    seen: list[str] = []
+
+    def see(text: str) -> None:
+        seen.append(text)
+        if seen.count("BEGIN IMMEDIATE") == 5:
+            tried_often.set()
+
+    async with opened(path, clock) as lite:
+        await watch(lite, see)
+        with foreign_writer(path) as foreign:
+            early = asyncio.create_task(lite.write(adding(1)))
+            await asyncio.to_thread(tried_often.wait, 10)
+            late = asyncio.create_task(lite.write(adding(2)))
+            with pytest.raises(Busy):
+                await early
+            assert not late.done()
+            foreign.execute("ROLLBACK")
+            assert await late == 2
+        assert await numbers(lite) == [2]
 
 
 async def test_a_foreign_writer_that_comes_between_is_waited_for_once(
@@ -286,8 +325,8 @@ async def test_a_foreign_writer_that_comes_between_is_waited_for_once(
             await watch(lite, step_in)
             units = [adding(1), refusing, adding(2), adding(3)]
             outcomes = await asyncio.gather(*(lite.write(unit) for unit in units), return_exceptions=True)
-            assert [type(outcome) for outcome in outcomes] == [int, Unavailable, Unavailable, Unavailable]
-            assert seen.count("BEGIN IMMEDIATE") == 3
+            assert [type(outcome) for outcome in outcomes] == [int, Busy, Busy, Busy]
+            assert seen.count("BEGIN IMMEDIATE") <= 4
             foreign.execute("ROLLBACK")
             assert await numbers(lite) == [1]
 
@@ -379,7 +418,7 @@ def no_thread_left_behind() -> Iterator[None]:
 
 
 async def test_a_folder_is_no_database(tmp_path: Path, clock: Clock) -> None:
-    with no_thread_left_behind(), pytest.raises(StorageError, match="unable to open"):
+    with no_thread_left_behind(), pytest.raises(StorageError, match="Name a file in it"):
         async with opened(str(tmp_path), clock):
             pass
 
@@ -444,3 +483,33 @@ async def test_a_new_file_and_its_log_are_for_their_owner_alone(tmp_path: Path, 
     finally:
         await database.close()
     assert found["new.db"] == found["new.db-wal"] == 0o600
+
+
+async def test_at_a_pace_everything_runs_in_the_callers_thread_and_lasts(path: str, clock: Clock) -> None:
+    paced: list[int] = []
+
+    async def pace() -> None:
+        paced.append(threading.get_ident())
+
+    before = threading.active_count()
+    database = await SQLiteDatabase.open(path, clock=clock, pace=pace)
+    threads: set[int] = set()
+
+    async def unit(tx: Connection) -> None:
+        threads.add(threading.get_ident())
+        await projects.insert(tx, project())
+
+    try:
+        await database.write(unit)
+        with pytest.raises(ValueError, match="no"):
+            await database.write(_refuse)
+        assert await database.read(projects.every) == [project()]
+        assert (threads, threading.active_count()) == ({threading.get_ident()}, before) and len(paced) > 3
+    finally:
+        await database.close()
+    async with opened(path, clock) as again:
+        assert await again.read(projects.every) == [project()]
+
+
+async def _refuse(tx: Connection) -> None:
+    raise ValueError("no")

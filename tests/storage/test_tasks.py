@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from storage import projects, tasks
 from storage.database import Connection, Database
 from storage.errors import Duplicate, Missing, Stale
-from storage.records import Failure, FailureCode, Output, Submission, SubmissionStatus, Task, TaskStatus
+from storage.records import (
+    Failure,
+    FailureCode,
+    OnAmbiguous,
+    Output,
+    Submission,
+    SubmissionStatus,
+    Surplus,
+    Task,
+    TaskStatus,
+)
 from tests.storage.builders import (
     ACCOUNT,
     FUTURE,
@@ -29,8 +39,8 @@ from tests.storage.strategies import DECIMAL, ON_ONE_DATABASE, rows
 
 # What a task is created with and keeps. Everything else changes, so `save` must write it.
 KEPT = {
-    "id", "project_id", "metadata", "reference", "webhook_endpoint_id", "webhook_url", "webhook_events", "deadline_at",
-    "created_at",
+    "id", "project_id", "metadata", "reference", "webhook_endpoint_id", "webhook_url", "webhook_events", "on_ambiguous",
+    "deadline_at", "created_at",
 }  # fmt: skip
 
 ANY_TASK = rows(Task, cost_estimated=DECIMAL, cost_charged=DECIMAL | st.none(), unit_price=DECIMAL.map("{} USD".format))
@@ -69,6 +79,16 @@ async def test_every_field_survives_insert_and_save(database: Database, first: T
 
     assert await database.write(unit) == [made, changed]
     assert await stored(database, made.id) == changed
+
+
+async def test_what_was_decided_in_doubt_is_taken_back_as_it_was_given(database: Database) -> None:
+    job = Surplus(provider_task_id="job-2", account=ACCOUNT, found_at=NOW, unit="unit", estimated="4", charged="3.50")
+    plain = task(on_ambiguous=OnAmbiguous.RESUBMIT)
+    decided = replace(plain, adopted_at=NOW, permitted_at=NOW, surplus=(job,))
+    await plant(database, plain)
+    for read, changed in ((plain, decided), (decided, plain)):
+        await database.write(lambda tx, pair=(changed, read): tasks.save(tx, [pair]))  # type: ignore[misc]
+        assert await stored(database) == changed
 
 
 async def test_outputs_and_failure_come_back_as_they_went_in(database: Database) -> None:
@@ -236,6 +256,42 @@ async def test_due_tasks_come_oldest_first_and_capped(database: Database) -> Non
 
     assert await ids(10) == ["task_a", "task_b", "task_0"]
     assert await ids(2) == ["task_a", "task_b"]
+
+
+async def test_what_is_past_its_deadline_is_found_however_late_it_became_due(database: Database) -> None:
+    wanted = [
+        task("task_b", status=TaskStatus.PROCESSING, due_at=NOW, deadline_at=NOW - 1),
+        task("task_a", status=TaskStatus.QUEUED, due_at=NOW, deadline_at=NOW),
+    ]
+    others = [
+        task("task_c", status=TaskStatus.PROCESSING, due_at=PAST, deadline_at=FUTURE),
+        task("task_d", status=TaskStatus.PROCESSING, due_at=FUTURE, deadline_at=PAST),
+        task("task_e", status=TaskStatus.UNCONFIRMED, due_at=PAST, deadline_at=PAST),
+        replace(task("task_f", status=TaskStatus.QUEUED, due_at=PAST, deadline_at=PAST), account="another"),
+        finished("task_g", deadline_at=PAST),
+    ]
+    await plant(database, *wanted, *others)
+    statuses = (TaskStatus.QUEUED, TaskStatus.PROCESSING)
+
+    async def ids(batch: int) -> list[str]:
+        found = await database.read(lambda tx: tasks.past_deadline(tx, ACCOUNT, statuses, now=NOW, batch=batch))
+        return [one.id for one in found]
+
+    assert await ids(5) == ["task_b", "task_a"]
+    assert await ids(1) == ["task_b"]
+
+
+async def test_anybody_to_ask_after_is_rather_somebody_open(database: Database) -> None:
+    async def one() -> str | None:
+        found = await database.read(lambda tx: tasks.one_bound(tx, ACCOUNT))
+        return found.id if found is not None else None
+
+    await plant(database, task("task_a", status=TaskStatus.QUEUED))
+    assert await one() is None
+    await plant(database, finished("task_b", provider_task_id="9"))
+    assert await one() == "task_b"
+    await plant(database, replace(task("task_c", status=TaskStatus.PROCESSING), provider_task_id="1"))
+    assert await one() == "task_c"
 
 
 async def test_the_next_due_time_is_of_the_account_and_status(database: Database) -> None:

@@ -47,7 +47,7 @@ async def test_a_task_is_created_pushed_and_followed_over_a_real_socket(house: H
         created = await client.post("/v1/tasks", json=order())
         assert created.status_code == 202 and "server" not in created.headers
         task = created.json()["id"]
-        token = house.context.tokens.callback(await house.bought(task))
+        token = house.context.tokens.callback("cloudsway", await house.bought(task))
         pushed = await client.post(f"/callbacks/cloudsway/{token}", content=b'{"id":"job-1","status":"processing"}')
         assert (pushed.status_code, pushed.content) == (200, b"{}")
         assert (await client.get(f"/v1/tasks/{task}")).json()["status"] == "processing"

@@ -30,7 +30,7 @@ async def ready(client: httpx.AsyncClient, house: House) -> tuple[str, str]:
     """A task at its provider, and the path its provider pushes to."""
     task = (await client.post("/v1/tasks", json=order())).json()
     submission = await house.bought(task["id"])
-    return task["id"], f"/callbacks/cloudsway/{house.context.tokens.callback(submission)}"
+    return task["id"], f"/callbacks/cloudsway/{house.context.tokens.callback('cloudsway', submission)}"
 
 
 def says(status: str, task: str, job: str = "job-1") -> bytes:
@@ -85,10 +85,11 @@ async def test_a_forged_token_costs_no_database_and_no_reading_and_always_looks_
     good = path.rsplit("/", 1)[1]
     idle = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     last = [good[:-1] + letter for letter in idle if letter != good[-1]]
-    stranger = Tokens(house.context.keyring, "another installation").callback("sub_" + "0" * 26)
+    stranger = Tokens(house.context.keyring, "another installation").callback("cloudsway", "sub_" + "0" * 26)
     output = house.context.tokens.output("task_" + "0" * 26)
     paths = [f"/callbacks/cloudsway/{form.format(token=good)}" for form in FORGERIES]
     paths += [f"/callbacks/cloudsway/{token}" for token in (*last, stranger, output)]
+    paths += [f"/callbacks/{other}/{good}" for other in house.context.providers if other != "cloudsway"]
     paths += [f"/callbacks/klingon/{good}", f"/callbacks/{good}", f"/callbacks/cloudsway/x/{good}"]
     before, bodies = await house.sizes(), set()
     for each in paths:
@@ -147,7 +148,7 @@ async def test_a_compressed_body_is_refused_unread_and_still_rings_each_second(
 async def test_a_push_for_a_submission_nobody_knows_is_kept_as_an_orphan(
     client: httpx.AsyncClient, house: House
 ) -> None:
-    path = f"/callbacks/cloudsway/{house.context.tokens.callback('sub_' + '0' * 26)}"
+    path = f"/callbacks/cloudsway/{house.context.tokens.callback('cloudsway', 'sub_' + '0' * 26)}"
     answer = await client.post(path, content=b"{}")
     assert (answer.status_code, answer.content) == (202, b"{}")
     assert (await house.sizes())["callbacks"] == 1

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import httpx
 
+from service.api.app import create_app
+from service.core.holding import Hold, Holds
+from service.core.times import iso
+from service.pipeline.durations import Told
 from storage import lanes
+from storage.durations import Kind
 from storage.records import LaneKind
 from tests.service.api.house import House
 
@@ -58,6 +63,9 @@ async def test_the_health_of_an_account_says_until_when_and_why_it_buys_nothing(
         "next_probe_at": None,
         "held_until": None,
         "held_reason": None,
+        "refused_since": None,
+        "queries_held_until": None,
+        "queries_held_reason": None,
         "unknown_vocabulary": 0,
     }
     key = (LaneKind.ACCOUNT, "cloudsway")
@@ -66,9 +74,32 @@ async def test_the_health_of_an_account_says_until_when_and_why_it_buys_nothing(
     [lane] = await database.write(
         lambda tx: lanes.claim(tx, owner="o", accounts=["cloudsway"], now=now, ttl_seconds=60, batch=1)
     )
-    held = replace(lane, held_until=now + 300_000_000, held_reason="the key is refused")
+    refused = Hold(until=now + 300_000_000, times=1, reason="the key is refused", refused_since=now)
+    asked_to_wait = Hold(until=now + 60_000_000, times=1, reason="not so fast")
+    held = replace(lane, holds=Holds(submits=refused, queries=asked_to_wait).dump())
     await database.write(lambda tx: lanes.save_health(tx, held))
     told = await health()
-    assert told["held_reason"] == "the key is refused" and told["held_until"] is not None
-    house.clock.advance(301)
+    assert told["held_reason"] == "the key is refused"
+    assert (told["held_until"], told["refused_since"]) == (iso(now + 300_000_000), iso(now))
+    assert (told["queries_held_until"], told["queries_held_reason"]) == (iso(now + 60_000_000), "not so fast")
+    house.clock.advance(61)
+    assert (await health())["queries_held_reason"] is None
+    house.clock.advance(240)
     assert (await health())["held_reason"] is None
+    assert (await health())["refused_since"] == iso(now), "until an answer says otherwise"
+
+
+async def test_an_account_tells_how_long_its_jobs_were_seen_to_take(house: House) -> None:
+    told = (
+        Told(kind=Kind("ulazai", "kling-3.0"), jobs=12, p50=81.04, p90=120.0),
+        Told(kind=Kind("ulazai", "kling-3.0", 5, "pro"), jobs=7, p50=118.0, p90=121.96),
+    )
+    context = replace(house.context, learned=lambda name: told if name == "ulazai" else ())
+    async with house.client(create_app(context), house.key) as client:
+        [ulazai, _] = (await client.get("/v1/providers/ulazai")).json()["accounts"]
+        [cloudsway, *_] = (await client.get("/v1/providers/cloudsway")).json()["accounts"]
+    assert ulazai["durations"] == [
+        {"model": "kling-3.0", "duration": None, "level": None, "jobs": 12, "p50": 81.0, "p90": 120.0},
+        {"model": "kling-3.0", "duration": 5, "level": "pro", "jobs": 7, "p50": 118.0, "p90": 122.0},
+    ]
+    assert cloudsway["durations"] == []

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from service.api import public
 from service.api.app import Api, create_app
 from storage.database import Unit
-from storage.errors import Unavailable
+from storage.errors import Busy, Full, StorageError, Unavailable
 from tests.service.api.house import VIDEO, House, order
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ async def test_an_output_link_without_an_output_is_gone(client: httpx.AsyncClien
 
 async def test_a_bad_output_token_and_one_for_nothing_look_the_same(client: httpx.AsyncClient, house: House) -> None:
     good = house.context.tokens.output("task_" + "0" * 26)
-    callback = house.context.tokens.callback("sub_" + "0" * 26)
+    callback = house.context.tokens.callback("cloudsway", "sub_" + "0" * 26)
     answers = [await client.get(f"/o/{token}") for token in (good, callback, "x", good + "!!", good[:-1] + "%00")]
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.json()["detail"] for answer in answers}) == 1
@@ -59,12 +60,12 @@ class Counting:
     def __init__(self, real: Any) -> None:
         self.real = real
         self.writes = 0
-        self.broken = False
+        self.error: Exception | None = None
 
     async def write(self, unit: Unit[T], /) -> T:
         self.writes += 1
-        if self.broken:
-            raise Unavailable("disk full: /secret/path")
+        if self.error is not None:
+            raise self.error
         result: T = await self.real.write(unit)
         return result
 
@@ -78,6 +79,13 @@ class Counting:
     async def close(self) -> None: ...
 
 
+class Refusing:
+    """A recorder with no room."""
+
+    def submit(self, seen: object) -> None:
+        raise Full("/secret")
+
+
 async def test_readiness_is_a_write_shared_by_all_who_ask_within_a_second(house: House) -> None:
     database = Counting(house.context.database)
     async with house.client(create_app(replace(house.context, database=database)), "") as anybody:
@@ -87,9 +95,41 @@ async def test_readiness_is_a_write_shared_by_all_who_ask_within_a_second(house:
     assert database.writes == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(Full("/secret"), "disk"), (Busy("/secret"), "Another process"), (StorageError("/secret"), "database")],
+)
+async def test_readiness_says_why_and_mends_by_itself(
+    house: House, monkeypatch: pytest.MonkeyPatch, error: StorageError, told: str
+) -> None:
+    monkeypatch.setattr(public, "READY_FOR_SECONDS", 0.0)
+    database = Counting(house.context.database)
+    database.error = error
+    async with house.client(create_app(replace(house.context, database=database)), "") as anybody:
+        refused = await anybody.get("/readyz")
+        database.error = None
+        mended = await anybody.get("/readyz")
+    assert refused.status_code == 503 and told in refused.json()["detail"] and "/secret" not in refused.text
+    assert mended.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/callbacks/cloudsway/"])
+async def test_a_disk_too_full_for_a_task_is_told_although_a_probe_fits(house: House, path: str) -> None:
+    database = Counting(house.context.database)
+    recorder = replace(house.context, database=database, recorder=Refusing())  # type: ignore[arg-type]
+    if path.endswith("/"):
+        path += house.context.tokens.callback("cloudsway", "sub_00000000000000000000000000")
+    async with house.client(create_app(recorder), house.key) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        database.error = Full("/secret")
+        assert (await client.post(path, json=order())).status_code == 503
+        database.error = None
+        assert (await client.get("/readyz")).json()["detail"] == public.DISK_FULL
+
+
 async def test_without_a_writable_database_nobody_is_sent_here_and_nothing_is_told(house: House) -> None:
     database = Counting(house.context.database)
-    database.broken = True
+    database.error = Unavailable("disk full: /secret/path")
     async with house.client(create_app(replace(house.context, database=database)), house.key) as client:
         ready = await client.get("/readyz")
         created = await client.post("/v1/tasks", json=order())

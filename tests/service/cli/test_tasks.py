@@ -55,6 +55,68 @@ def test_what_was_bought_cannot_be_canceled_and_says_why(relay: Relay, task: dic
     assert ended.stderr.startswith("409 cannot_cancel  ")
 
 
+def lost(relay: Relay, name: str) -> str:
+    """A task whose purchase got no clear answer, and cannot be looked for."""
+    made = run_json(
+        "submit", f"{name} [sandbox: lost-reply]", "-p", "ulazai", "-m", "kling-3.0", cwd=relay.folder, settings=relay.client
+    )  # fmt: skip
+    wanted = ("tasks", "get", made["id"])
+    for _ in range(100):
+        if run_json(*wanted, cwd=relay.folder, settings=relay.client)["status"] == "unconfirmed":
+            return str(made["id"])
+    raise AssertionError("it never became unconfirmed")
+
+
+def test_a_purchase_in_doubt_is_settled_by_the_job_one_knows_or_given_up(relay: Relay) -> None:
+    first, second = lost(relay, "adopt me"), lost(relay, "give me up")
+    adopt = ("tasks", "resolve", first, "--action", "adopt", "--provider-task-id", "job-7")
+    adopted = run_json(*adopt, cwd=relay.folder, settings=relay.client)
+    assert (adopted["id"], adopted["provider_task_id"]) == (first, "job-7")
+    shown = run("tasks", "resolve", second, "--action", "abandon", cwd=relay.folder, settings=relay.client).stdout
+    assert shown.splitlines()[0] == f"{second}  failed"
+    assert "submit_abandoned" in shown
+    told = run("tasks", "timeline", second, cwd=relay.folder, settings=relay.client).stdout
+    assert 'Given up by API key "tests" (key_' in told
+    again = run("tasks", "resolve", second, "--action", "abandon", cwd=relay.folder, settings=relay.client)
+    assert again.returncode == 1 and again.stderr.startswith("409 cannot_resolve  ")
+
+
+def test_many_are_settled_by_a_filter(relay: Relay) -> None:
+    made = [lost(relay, f"boat {number}") for number in range(2)]
+    filters = ("--provider", "ulazai", "--status", "unconfirmed")
+    twice = ("--action", "resubmit", "--possible-double-charge")
+    found = run_json("tasks", "resolve", *filters, *twice, cwd=relay.folder, settings=relay.client)
+    assert (found["action"], found["count"] >= 2, found["next"]) == ("resubmit", True, None)
+    shown = run("tasks", "resolve", *filters, "--action", "abandon", cwd=relay.folder, settings=relay.client).stdout
+    assert shown.startswith("abandon: ") and shown.endswith(" tasks\n")
+    for task_id in made:
+        assert run_json("tasks", "get", task_id, cwd=relay.folder, settings=relay.client)["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((ABSENT, "--action", "resubmit"), "resubmit may buy a second time"),
+        (("--action", "resubmit", "--status", "unconfirmed"), "resubmit may buy a second time"),
+        (("--action", "abandon"), "name one task, or say which"),
+        ((ABSENT, "--action", "abandon", "--provider", "ulazai"), "name one task, or say which"),
+    ],
+)
+def test_what_is_not_said_clearly_is_not_even_asked_for(arguments: tuple[str, ...], why: str, tmp_path: Path) -> None:
+    ended = run("tasks", "resolve", *arguments, "--url", "http://127.0.0.1:1", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert why in ended.stderr
+
+
+def test_a_job_too_many_is_shown_with_what_it_costs() -> None:
+    jobs = [
+        {"provider_task_id": "job-2", "estimated": "4", "charged": None, "unit": "unit"},
+        {"provider_task_id": "job-3"},
+    ]
+    shown = task_lines({**BARE, "cost": {"surplus": jobs}})
+    assert "  surplus    bought too many, charged as well: job-2 4 unit, job-3" in shown
+
+
 @pytest.mark.parametrize("command", ["get", "timeline", "cancel"])
 def test_a_task_that_is_not_there_is_exit_1(command: str, relay: Relay) -> None:
     ended = run("tasks", command, ABSENT, cwd=relay.folder, settings=relay.client)

@@ -8,7 +8,7 @@ from typing import Any
 
 from service.core.events import EventType
 from service.core.lifecycle import SECOND, Draft, Note, Outcome, Rules, Step, advance
-from service.core.observation import Claim, Observation, Reading, Source
+from service.core.observation import Actor, Claim, Observation, Reading, Source
 from storage.records import OPEN_STATUSES, Charge, Failure, FailureCode, Output, Task, TaskStatus
 
 MINUTE = 60 * SECOND
@@ -19,6 +19,7 @@ DEADLINE = START + 2 * HOUR
 SUBMIT_BY = START + 30 * SECOND
 SETTLE = 120 * SECOND
 JOB = "job-1"
+ANNA = Actor(key_id="key_1", name="anna")
 OUTPUT = Output(url="https://cdn.example.com/a.mp4")
 
 QUEUED = Task(
@@ -45,6 +46,7 @@ UNCONFIRMED = replace(
     sequence=1,
     version=2,
 )
+PERMITTED = replace(UNCONFIRMED, permitted_at=START + SECOND, due_at=SUBMIT_BY, version=3)
 PROCESSING = replace(
     SUBMITTING,
     status=TaskStatus.PROCESSING,
@@ -55,6 +57,14 @@ PROCESSING = replace(
     due_at=START + MINUTE,
     sequence=1,
     version=2,
+)
+ADOPTED = replace(
+    UNCONFIRMED,
+    status=TaskStatus.PROCESSING,
+    provider_task_id=JOB,
+    adopted_at=START + SECOND,
+    due_at=START + SECOND,
+    version=3,
 )
 RUNNING = replace(PROCESSING, phase="running", provider_status="processing", sequence=2, version=3)
 GIVEN_UP = Failure(code=FailureCode.DEADLINE, message="no end by the deadline", retryable=True)
@@ -92,7 +102,7 @@ REFUSED = replace(FAILED, provider_task_id=None, submitted_at=None, charge=Charg
 CANCELED = replace(REFUSED, status=TaskStatus.CANCELED, failure=None, submissions=0)
 NEVER_SUBMITTED = replace(REFUSED, status=TaskStatus.EXPIRED, submissions=0)
 HARD_ENDS = (SUCCEEDED, FAILED, REFUSED, CANCELED, NEVER_SUBMITTED)
-ALL = (QUEUED, SUBMITTING, UNCONFIRMED, PROCESSING, RUNNING, *SOFT_ENDS, *HARD_ENDS)
+ALL = (QUEUED, SUBMITTING, UNCONFIRMED, PERMITTED, ADOPTED, PROCESSING, RUNNING, *SOFT_ENDS, *HARD_ENDS)
 
 
 def rules(now: int = START + MINUTE, **other: Any) -> Rules:
@@ -129,6 +139,11 @@ def intent(at: int = START, *, by: int = SUBMIT_BY, source: Source = Source.SUBM
 
 def reply(claim: Claim, at: int = START + SECOND, **more: Any) -> Observation:
     return see(claim, Source.SUBMIT, at, **more)
+
+
+def order(claim: Claim, at: int = START + MINUTE, job: str | None = None) -> Observation:
+    """What a person says of a purchase whose fate is unknown."""
+    return replace(see(claim, Source.OPERATOR, at, provider_task_id=job), by=ANNA)
 
 
 def push(claim: Claim, at: int = START + MINUTE, **reading: Any) -> Observation:
@@ -186,7 +201,7 @@ TABLE: dict[TaskStatus, set[TaskStatus]] = {
     Q: {S, P, OFF, GONE, BAD},
     S: {P, Q, BAD, U},
     U: {P, S, BAD, GONE},
-    P: {DONE, BAD, GONE},
+    P: {DONE, BAD, GONE, U},
     GONE: {DONE, BAD},
     BAD: {DONE, BAD},
     DONE: set(),
@@ -222,7 +237,7 @@ def check(before: Task, step: Step, known: Rules) -> None:
     assert conflicts == (step.outcome is Outcome.CONFLICT)
     assert len(step.notes) >= len(step.drafts)
     if before.final:
-        assert changed_fields(before, after) <= {"version", "sequence"}
+        assert changed_fields(before, after) <= {"version", "sequence", "surplus"}
     check_path(before, step)
     check_row(after, known)
 
@@ -243,6 +258,8 @@ def check_path(before: Task, step: Step) -> None:
 def check_row(task: Task, known: Rules) -> None:
     assert (task.finished_at is None) == (task.status in OPEN_STATUSES)
     assert task.finished_at is not None or task.final_at is None
+    assert task.permitted_at is None or task.status is U
+    assert task.adopted_at is None or (task.provider_task_id is not None and not task.final)
     assert (task.failure is not None) == (task.status in (BAD, GONE))
     assert bool(task.outputs) == (task.status is DONE)
     assert (task.streak is None) == (task.streak_count == 0) == (task.streak_since is None)

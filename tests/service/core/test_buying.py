@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
+from service.core.buying import Resend, why_resend
 from service.core.events import EventType
 from service.core.lifecycle import SECOND, Outcome, may_resend
-from service.core.observation import Claim, Source
-from storage.records import Charge, Failure, FailureCode, Streak, Task, TaskStatus
+from service.core.observation import Claim, Observation, Source
+from storage.records import Charge, Failure, FailureCode, OnAmbiguous, Streak, Task, TaskStatus
 from tests.service.core.builders import (
     ALL,
     DEADLINE,
     HOUR,
     JOB,
     MINUTE,
+    PERMITTED,
     PROCESSING,
     QUEUED,
     SETTLE,
@@ -67,7 +69,7 @@ def test_t2_an_intent_at_the_deadline_expires_the_task_instead(late: int) -> Non
     assert life.task.submissions == 0
 
 
-@pytest.mark.parametrize("task", [task for task in ALL if task.status is not TaskStatus.QUEUED])
+@pytest.mark.parametrize("task", [task for task in ALL if task.status is not TaskStatus.QUEUED and task != PERMITTED])
 def test_t2_nothing_but_a_queued_task_is_bought_without_more(task: Task) -> None:
     assert Life(task).hear(intent(START + HOUR, by=START + 2 * HOUR)).outcome is Outcome.IGNORED
 
@@ -99,12 +101,18 @@ def test_t4_jitter_only_adds() -> None:
 
 @pytest.mark.parametrize(
     ("wish", "seconds"),
-    [(90.0, 90), (1.0, 2), (0.0, 2), (-5.0, 2), (float("nan"), 2), (float("inf"), 7199), (1e300, 7199), (7300, 7199)],
+    [(90.0, 90), (1.0, 2), (0.0, 2), (-5.0, 2), (float("nan"), 2), (float("inf"), 3600), (1e300, 3600), (3500, 3500)],
 )
-def test_t4_a_wish_to_be_left_alone_is_heard_but_never_past_the_deadline(wish: float, seconds: int) -> None:
+def test_t4_a_wish_to_be_left_alone_is_heard_for_an_hour_at_most(wish: float, seconds: int) -> None:
     life = Life(SUBMITTING)
     life.hear(reply(Claim.DEFERRED, retry_after_seconds=wish))
     assert life.task.due_at == START + SECOND + seconds * SECOND
+
+
+def test_t4_a_wish_to_be_left_alone_never_outlasts_the_deadline() -> None:
+    life = Life(replace(SUBMITTING, deadline_at=START + 60 * SECOND))
+    life.hear(reply(Claim.DEFERRED, retry_after_seconds=90.0))
+    assert life.task.due_at == START + 60 * SECOND
 
 
 def test_t5_a_refusal_for_good_ends_the_task_and_costs_nothing() -> None:
@@ -241,23 +249,85 @@ def test_t7_it_is_sent_once_more_and_never_again() -> None:
     assert life.task.submissions == 2
 
 
-def test_t7_a_person_may_send_again_what_cannot_be_looked_up() -> None:
-    life = Life(replace(UNCONFIRMED, resends=1), look_up=False)
-    assert life.hear(intent(START + MINUTE)).outcome is Outcome.IGNORED
-    life.hear(intent(START + MINUTE, by=START + 2 * MINUTE, source=Source.OPERATOR))
-    assert (life.task.status, life.task.resends) == (TaskStatus.SUBMITTING, 2)
+@pytest.mark.parametrize("known", [{"look_up": False}, {"look_up": True}, {"resend": False}])
+def test_t7_a_permission_sends_once_more_where_nothing_can_be_looked_up_too(known: dict[str, Any]) -> None:
+    task = replace(PERMITTED, resends=1)
+    assert why_resend(task, rules(SUBMIT_BY, **known)) is Resend.PERMISSION
+    assert why_resend(replace(task, permitted_at=None), rules(SUBMIT_BY, **known)) is None
 
 
-@pytest.mark.parametrize(
-    "task", [task for task in ALL if task.status not in (TaskStatus.QUEUED, TaskStatus.UNCONFIRMED)]
-)
-def test_t7_not_even_a_person_buys_beside_a_job_or_an_end(task: Task) -> None:
-    assert Life(task).hear(intent(source=Source.OPERATOR)).outcome is Outcome.IGNORED
+def test_t7_a_permission_is_used_up_by_the_next_intent() -> None:
+    life = Life(PERMITTED, look_up=False)
+    life.hear(intent(SUBMIT_BY, by=SUBMIT_BY + 30 * SECOND))
+    assert (life.task.status, life.task.submissions, life.task.resends) == (TaskStatus.SUBMITTING, 2, 1)
+    life.hear(reply(Claim.AMBIGUOUS, SUBMIT_BY + SECOND))
+    for later in (SUBMIT_BY + MINUTE, SUBMIT_BY + HOUR):
+        assert life.hear(intent(later, by=later + 30 * SECOND)).outcome is Outcome.IGNORED
+
+
+def test_t7_not_even_a_permission_buys_while_the_last_submission_may_still_leave() -> None:
+    assert not may_resend(PERMITTED, rules(SUBMIT_BY - 1))
+    assert may_resend(PERMITTED, rules(SUBMIT_BY))
+    assert not may_resend(replace(PERMITTED, submission_deadline_at=None), rules(SUBMIT_BY))
 
 
 def test_t7_nor_past_the_deadline() -> None:
-    life = Life(UNCONFIRMED)
-    assert life.hear(intent(DEADLINE, by=DEADLINE + MINUTE, source=Source.OPERATOR)).outcome is Outcome.IGNORED
+    life = Life(PERMITTED)
+    assert life.hear(intent(DEADLINE, by=DEADLINE + MINUTE)).outcome is Outcome.IGNORED
+
+
+POLICY = replace(UNCONFIRMED, on_ambiguous=OnAmbiguous.RESUBMIT)
+
+
+def test_t7_a_policy_sends_once_more_once_the_first_submission_has_settled() -> None:
+    life = Life(replace(SUBMITTING, on_ambiguous=OnAmbiguous.RESUBMIT), look_up=False)
+    life.hear(reply(Claim.AMBIGUOUS))
+    assert life.task.due_at == SETTLED
+    assert life.hear(intent(SETTLED - 1, by=SETTLED)).outcome is Outcome.IGNORED
+    life.hear(intent(SETTLED, by=SETTLED + 30 * SECOND))
+    assert (life.task.status, life.task.resends) == (TaskStatus.SUBMITTING, 1)
+    assert life.notes[-1].detail == {"submission": 2, "resend": "policy"}
+
+
+def test_t7_a_policy_is_good_for_one_submission_in_a_tasks_life() -> None:
+    life = Life(POLICY, look_up=False)
+    life.hear(intent(SETTLED, by=SETTLED + 30 * SECOND))
+    life.hear(reply(Claim.AMBIGUOUS, SETTLED + SECOND))
+    assert life.task.due_at == DEADLINE
+    assert life.hear(intent(DEADLINE - SECOND, by=DEADLINE)).outcome is Outcome.IGNORED
+
+
+def test_t7_where_it_can_be_looked_for_a_policy_waits_until_the_look_ups_have_told_all() -> None:
+    """AceData: found by the callback URL it echoes, and nothing of ours that would make a second submission the same."""
+    known = {"look_up": True, "resend": False}
+    assert why_resend(POLICY, rules(SETTLED + HOUR, **known)) is None
+    proven = replace(NO_SUCH_JOB, on_ambiguous=OnAmbiguous.RESUBMIT)
+    assert why_resend(proven, rules(SETTLED, **known)) is Resend.POLICY
+    assert why_resend(proven, rules(SETTLED)) is Resend.ABSENT
+    assert why_resend(replace(proven, resends=1), rules(SETTLED, **known)) is None
+
+
+def test_t7_hold_is_the_default() -> None:
+    assert QUEUED.on_ambiguous is OnAmbiguous.HOLD
+    assert why_resend(UNCONFIRMED, rules(DEADLINE - 1, look_up=False)) is None
+
+
+def test_t7_the_timeline_has_why_it_was_sent_once_more() -> None:
+    for task, why in ((NO_SUCH_JOB, "absent"), (replace(PERMITTED, due_at=SETTLED), "permission")):
+        life = Life(task)
+        life.hear(intent(SETTLED, by=SETTLED + 30 * SECOND))
+        assert life.notes[-1].detail == {"submission": 2, "resend": why}
+    life = Life()
+    life.hear(intent())
+    assert life.notes[-1].detail == {"submission": 1}
+
+
+@pytest.mark.parametrize("heard", [look_up(Claim.ABSENT), look_up(Claim.UNREACHABLE), look_up(Claim.UNKNOWN)])
+def test_t7_a_look_up_that_was_under_way_does_not_put_a_permission_off(heard: Observation) -> None:
+    life = Life(PERMITTED)
+    life.hear(heard)
+    assert life.task.permitted_at is not None
+    assert life.task.due_at == heard.at
 
 
 @pytest.mark.parametrize("claim", [Claim.REFUSED, Claim.DEFERRED])
@@ -294,20 +364,6 @@ def test_only_the_reply_to_a_purchase_can_say_that_it_was_not_made(claim: Claim,
         life.hear(see(claim, source))
         assert life.task.status is task.status
         assert not life.drafts
-
-
-def test_t8_an_unconfirmed_task_can_be_abandoned_and_may_still_be_charged() -> None:
-    life = Life(UNCONFIRMED)
-    life.hear(see(Claim.ABANDON, Source.OPERATOR))
-    assert life.task.failure is not None
-    assert life.task.failure.code is FailureCode.SUBMIT_ABANDONED
-    assert (life.task.status, life.task.charge, life.task.final) == (TaskStatus.FAILED, Charge.POSSIBLE, False)
-    assert (life.told, life.hard) == ([EventType.TASK_FAILED], [])
-
-
-@pytest.mark.parametrize("task", [task for task in ALL if task.status is not TaskStatus.UNCONFIRMED])
-def test_t8_nothing_else_can(task: Task) -> None:
-    assert Life(task).hear(see(Claim.ABANDON, Source.OPERATOR)).outcome is Outcome.IGNORED
 
 
 def test_t13_a_queued_task_can_be_canceled() -> None:
@@ -352,6 +408,38 @@ def test_t15_a_single_refusal_after_a_long_silence_is_not_fifteen_minutes_of_ref
     life = Life()
     refuse_the_account(life, START + HOUR)
     assert life.task.status is TaskStatus.QUEUED
+
+
+def test_t15_a_task_never_tried_fails_with_those_that_were() -> None:
+    for at, status in ((START + 15 * MINUTE - 1, TaskStatus.QUEUED), (START + 15 * MINUTE, TaskStatus.FAILED)):
+        life = Life()
+        life.hear(reply(Claim.DEFERRED, at, failure=KEY_REFUSED, account_refused=True, refused_since=START))
+        assert life.task.status is status
+    assert (life.task.failure, life.task.final, life.task.charge) == (KEY_REFUSED, True, Charge.NONE)
+
+
+def test_t15_a_refusal_older_than_the_task_counts_from_its_making() -> None:
+    for at, status in ((START + 15 * MINUTE - 1, TaskStatus.QUEUED), (START + 15 * MINUTE, TaskStatus.FAILED)):
+        life = Life()
+        life.hear(reply(Claim.DEFERRED, at, account_refused=True, refused_since=START - HOUR))
+        assert life.task.status is status
+
+
+def test_t15_a_task_that_was_tried_late_is_due_when_the_wait_of_all_is_over() -> None:
+    life = Life()
+    life.hear(intent(START + 14 * MINUTE, by=START + 15 * MINUTE))
+    life.hear(
+        replace(
+            reply(Claim.DEFERRED, START + 14 * MINUTE, account_refused=True, refused_since=START), submission_id="sub_1"
+        )
+    )
+    assert (life.task.status, life.task.due_at) == (TaskStatus.QUEUED, START + 15 * MINUTE)
+
+
+def test_t15_what_is_told_of_others_refusals_says_nothing_of_a_purchase_under_way() -> None:
+    life = Life(SUBMITTING)
+    life.hear(reply(Claim.DEFERRED, START + HOUR, account_refused=True, refused_since=START - HOUR))
+    assert (life.task, life.outcomes) == (SUBMITTING, [Outcome.IGNORED])
 
 
 def test_t15_any_other_answer_starts_the_wait_anew() -> None:

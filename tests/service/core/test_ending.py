@@ -9,7 +9,7 @@ import pytest
 from service.core.ending import charge_of, ended, paid, with_cost
 from service.core.observation import Claim, Reading
 from storage.records import Charge, Failure, FailureCode, Streak, TaskStatus
-from tests.service.core.builders import DEADLINE, EXPIRED, HOUR, QUEUED, RUNNING, START, rules
+from tests.service.core.builders import DEADLINE, EXPIRED, HOUR, PERMITTED, QUEUED, RUNNING, START, rules
 
 NOW = START + HOUR
 WHY = Failure(code=FailureCode.PROVIDER_ERROR, message="why")
@@ -31,6 +31,11 @@ def test_an_end_that_is_not_final_is_watched_where_there_is_something_to_watch()
     end = ended(RUNNING, TaskStatus.EXPIRED, rules(NOW), final=False, charge=Charge.POSSIBLE)
     assert (end.final_at, end.finished_at, end.due_at) == (None, NOW, NOW + HOUR)
     assert ended(QUEUED, TaskStatus.EXPIRED, rules(NOW), final=False, charge=Charge.POSSIBLE).due_at is None
+
+
+def test_an_end_uses_up_a_permission_to_buy() -> None:
+    end = ended(PERMITTED, TaskStatus.EXPIRED, rules(NOW), final=False, charge=Charge.POSSIBLE)
+    assert end.permitted_at is None
 
 
 def test_a_late_success_takes_the_failure_back() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from service.core import events
 from service.core.events import EventType, event_id, render_task_event, task_view, wants
-from storage.records import Charge, Failure, FailureCode, Output, Task, TaskStatus
+from storage.records import Charge, Failure, FailureCode, Output, Surplus, Task, TaskStatus
 
 NOW = 1_795_209_000_123_456  # 2026-11-20T21:10:00.123456Z
 URL = "https://relay.example.org"
@@ -86,6 +86,7 @@ def test_a_finished_task_looks_like_this() -> None:
             "estimated": "50",
             "charged": "50.5",
             "money": {"estimated": "0.5", "charged": "0.505", "currency": "USD"},
+            "surplus": [],
         },
         "provider_task_id": "8472",
         "reference": "order-8841",
@@ -100,9 +101,45 @@ def test_a_finished_task_looks_like_this() -> None:
             "self": "https://relay.example.org/v1/tasks/task_01M3250V3V7AAF059DXYKGHSA6",
             "timeline": "https://relay.example.org/v1/tasks/task_01M3250V3V7AAF059DXYKGHSA6/timeline",
             "cancel": None,
+            "resolve": None,
             "output": "https://relay.example.org/o/abc",
         },
     }
+
+
+def test_a_job_too_many_stands_beside_the_tasks_own_cost_and_hides_nothing() -> None:
+    job = Surplus(
+        provider_task_id="8473", account="main", found_at=NOW, unit="credits", estimated="50", unit_price="0.01 USD"
+    )
+    seen = shown(replace(TASK, charge=Charge.NONE, surplus=(job,)))
+    assert seen["charge"] == "possible"
+    assert seen["cost"]["surplus"] == [
+        {
+            "provider_task_id": "8473",
+            "account": "main",
+            "found_at": "2026-11-20T21:10:00.123456Z",
+            "unit": "credits",
+            "estimated": "50",
+            "charged": None,
+            "money": {"estimated": "0.5", "charged": None, "currency": "USD"},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "there"),
+    [
+        ({"status": TaskStatus.UNCONFIRMED, "final_at": None, "finished_at": None, "provider_task_id": None}, True),
+        ({"status": TaskStatus.EXPIRED, "final_at": None, "provider_task_id": None}, True),
+        ({"status": TaskStatus.EXPIRED, "final_at": None}, False),
+        ({"status": TaskStatus.QUEUED, "final_at": None, "finished_at": None, "provider_task_id": None}, False),
+        ({"status": TaskStatus.CANCELED, "provider_task_id": None}, False),
+    ],
+)
+def test_the_link_that_settles_a_purchase_is_there_while_it_can_be_settled(
+    changes: dict[str, Any], there: bool
+) -> None:
+    assert (shown(replace(TASK, **changes))["links"]["resolve"] is not None) == there
 
 
 def test_a_failed_task_says_why() -> None:

@@ -28,6 +28,7 @@ from tests.service.core.builders import (
     Life,
     intent,
     look_up,
+    order,
     poll,
     push,
     reply,
@@ -192,7 +193,7 @@ def test_a_caller_that_has_no_fallbacks_hears_so() -> None:
     assert fallback.go_on(replace(ASKED, resends=1), refusal, rules(), NO) is None  # C16, whoever calls
 
 
-MESSAGES = ("intent", "resend", "refused", "key", "busy", "unclear", "accepted", "gone", "done", "failed")
+MESSAGES = ("intent", "resubmit", "refused", "key", "busy", "unclear", "accepted", "gone", "done", "failed")
 
 
 def message(kind: str, now: int, life: Life) -> Observation:
@@ -200,8 +201,8 @@ def message(kind: str, now: int, life: Life) -> Observation:
     match kind:
         case "intent":
             return intent(now, by=now + 30 * SECOND)
-        case "resend":
-            return intent(now, by=now + 30 * SECOND, source=Source.OPERATOR)
+        case "resubmit":
+            return order(Claim.RESUBMIT, now)
         case "refused":
             return reply(Claim.REFUSED, now, failure=NO)
         case "key":

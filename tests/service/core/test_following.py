@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.following import Facts, next_step
-from storage.records import Streak, Task, TaskStatus
+from service.core.observation import Claim
+from service.core.times import iso
+from storage.records import OnAmbiguous, Streak, Task, TaskStatus
+from tests.service.core.builders import JOB, START, SUBMIT_BY, Life, intent, order, poll, reply
 from tests.storage.builders import FUTURE, NOW, SECOND, task
 
 ENDS = (TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.EXPIRED)
@@ -18,6 +22,8 @@ MINUTE = 60 * SECOND
 def ended(status: TaskStatus, **more: object) -> Task:
     return replace(task(status=status, finished_at=NOW, due_at=None), **more)  # type: ignore[arg-type]
 
+
+POLICY: dict[str, Any] = {"status": TaskStatus.UNCONFIRMED, "on_ambiguous": OnAmbiguous.RESUBMIT}
 
 CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ("queued", task(due_at=NOW), FACTS, "submit", NOW, "waits for its turn at account cloudsway"),
@@ -53,6 +59,22 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
         FUTURE,
         "deadline comes first",
     ),
+    (
+        "account refused",
+        task(due_at=NOW, created_at=NOW - 10 * MINUTE),
+        replace(FACTS, held_until=NOW + MINUTE, held_reason="no credit", refused_since=NOW - MINUTE),
+        "submit",
+        NOW + MINUTE,
+        f"until {iso(NOW + 14 * MINUTE)}, the task fails unbought",
+    ),
+    (
+        "questions held",
+        task(status=TaskStatus.PROCESSING, due_at=NOW),
+        replace(FACTS, queries_held_until=NOW + MINUTE, queries_held_reason="not so fast"),
+        "poll",
+        NOW + MINUTE,
+        "Not before then: not so fast",
+    ),
     ("breaker open", task(due_at=NOW), replace(FACTS, probe_at=NOW + 5), "submit", NOW + 5, "breaker open"),
     (
         "submitting",
@@ -77,6 +99,93 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
         "hold",
         FUTURE,
         "may charge for it; it cannot be asked after a lost job. Held",
+    ),
+    (
+        "unconfirmed, held, and what can be done",
+        task(status=TaskStatus.UNCONFIRMED, due_at=FUTURE),
+        replace(FACTS, look_up=False),
+        "hold",
+        FUTURE,
+        "To settle it now: POST /v1/tasks/task_1/resolve with adopt (you know its job), resubmit",
+    ),
+    (
+        "unconfirmed, permitted",
+        task(status=TaskStatus.UNCONFIRMED, due_at=NOW, submission_deadline_at=NOW - 1, permitted_at=NOW - 1),
+        replace(FACTS, look_up=False),
+        "submit",
+        NOW,
+        "accepted by hand: sent once more",
+    ),
+    (
+        "unconfirmed, permitted while its submission may still leave",
+        task(status=TaskStatus.UNCONFIRMED, due_at=NOW + 9, submission_deadline_at=NOW + 9, permitted_at=NOW - 1),
+        FACTS,
+        "submit",
+        NOW + 9,
+        "accepted by hand",
+    ),
+    (
+        "unconfirmed, permitted, breaker open",
+        task(status=TaskStatus.UNCONFIRMED, due_at=NOW, submission_deadline_at=NOW - 1, permitted_at=NOW - 1),
+        replace(FACTS, probe_at=NOW + 5),
+        "submit",
+        NOW + 5,
+        "breaker open",
+    ),
+    (
+        "unconfirmed, permitted, breaker open until it ends",
+        task(status=TaskStatus.UNCONFIRMED, due_at=NOW, submission_deadline_at=NOW - 1, permitted_at=NOW - 1),
+        replace(FACTS, probe_at=FUTURE + 5),
+        "expire",
+        FUTURE,
+        "Its deadline comes first. To settle it now",
+    ),
+    (
+        "unconfirmed, its project resubmits",
+        task(**POLICY, due_at=NOW + 20 * SECOND, submission_deadline_at=NOW - 100 * SECOND),
+        replace(FACTS, look_up=False),
+        "submit",
+        NOW + 20 * SECOND,
+        "The project accepts a possible second charge",
+    ),
+    (
+        "unconfirmed, its project resubmitted already",
+        task(**POLICY, due_at=FUTURE, submission_deadline_at=NOW - 100 * SECOND, resends=1),
+        replace(FACTS, look_up=False),
+        "hold",
+        FUTURE,
+        "Held",
+    ),
+    (
+        "unconfirmed, looked for in vain, its project resubmits",
+        task(
+            **POLICY,
+            due_at=NOW,
+            streak=Streak.ABSENT,
+            streak_count=3,
+            streak_last_at=NOW,
+            submission_deadline_at=NOW - 200 * SECOND,
+        ),
+        replace(FACTS, resend=False),
+        "submit",
+        NOW,
+        "The project accepts",
+    ),
+    (
+        "a job named by hand",
+        task(status=TaskStatus.PROCESSING, due_at=NOW, provider_task_id="job-1", adopted_at=NOW),
+        FACTS,
+        "poll",
+        NOW,
+        "job-1 was named by hand as its job. cloudsway is asked whether it is there",
+    ),
+    (
+        "given up on, a job named by hand",
+        ended(TaskStatus.EXPIRED, provider_task_id="job-1", adopted_at=NOW, due_at=NOW),
+        FACTS,
+        "poll",
+        NOW,
+        "job-1 was named by hand",
     ),
     (
         "unconfirmed, proven absent",
@@ -139,7 +248,7 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
         FACTS,
         "listen",
         NOW + 30 * 86_400 * SECOND,
-        "late answer or push still counts",
+        "late answer or push still counts until then. If you know its job: POST /v1/tasks/task_1/resolve with adopt.",
     ),
     (
         "account gone",
@@ -213,3 +322,35 @@ def test_every_task_that_can_still_change_has_an_answer(
     )
     step = next_step(given, facts)
     assert step is not None and step.action and step.reason and "None" not in step.reason
+
+
+def test_what_is_said_of_a_purchase_in_doubt_is_what_happens_to_it() -> None:
+    """A walk with a contract that nobody can ask: held, permitted, sent, held again, adopted, not there, adopted, found."""
+    life, said = Life(look_up=False), []
+
+    def look(at: int) -> str:
+        coming = next_step(life.task, Facts(now=at))
+        assert coming is not None
+        assert coming.at == life.task.due_at or coming.action in ("settle", "hold")
+        said.append(coming.action)
+        return coming.reason
+
+    life.hear(intent())
+    look(START)
+    life.hear(reply(Claim.AMBIGUOUS))
+    assert "/resolve with adopt" in look(START + SECOND)
+    life.hear(order(Claim.RESUBMIT, START + SECOND))
+    look(START + SECOND)
+    life.hear(intent(SUBMIT_BY, by=SUBMIT_BY + 30 * SECOND))
+    look(SUBMIT_BY)
+    life.hear(reply(Claim.AMBIGUOUS, SUBMIT_BY + SECOND))
+    look(SUBMIT_BY + SECOND)
+    for job, heard in (("wrong", Claim.ABSENT), (JOB, Claim.RUNNING)):
+        life.hear(order(Claim.ADOPT, SUBMIT_BY + MINUTE, job))
+        assert f"{job} was named by hand" in look(SUBMIT_BY + MINUTE)
+        life.hear(poll(heard, SUBMIT_BY + MINUTE))
+        look(SUBMIT_BY + MINUTE)
+    assert said == ["settle", "hold", "submit", "settle", "hold", "poll", "hold", "poll", "poll"]
+    assert [note.kind for note in life.notes] == [
+        "intent", "ambiguous", "resubmit_allowed", "intent", "ambiguous", "adopted", "released", "adopted", "bound", "running",
+    ]  # fmt: skip

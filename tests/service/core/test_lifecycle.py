@@ -40,6 +40,7 @@ from tests.service.core.builders import (
     changed_fields,
     intent,
     look_up,
+    order,
     poll,
     push,
     reply,
@@ -145,7 +146,7 @@ def test_a_final_end_absorbs_everything(task: Task, heard: list[tuple[Observatio
     life = Life(task)
     for seen, taken in heard:
         life.hear(seen, taken=taken and seen.reading.provider_task_id is not None)
-    assert changed_fields(task, life.task) <= {"version", "sequence"}
+    assert changed_fields(task, life.task) <= {"version", "sequence", "surplus"}
     assert set(life.told) <= {EventType.TASK_CONFLICT}
 
 
@@ -175,6 +176,7 @@ VERDICTS = (
     push(Claim.FAILED),
     poll(Claim.FAILED, provider_task_id=JOB),
 )
+ORDERS = (order(Claim.ADOPT, job=JOB), order(Claim.ADOPT, job="job-9"), order(Claim.RESUBMIT), order(Claim.ABANDON))
 SURPLUS = push(Claim.SUCCEEDED, provider_task_id="job-2", outputs=(Output(url="https://cdn.example.com/b.mp4"),))
 
 
@@ -188,6 +190,7 @@ def lives(draw: st.DrawFn) -> list[tuple[Observation, bool]]:
             st.just(intent(now, by=now + 30 * SECOND)),
             st.sampled_from([look_up(Claim.ABSENT), reply(Claim.AMBIGUOUS), see(Claim.OVERDUE, Source.DEADLINE)]),
             st.sampled_from([*TELLS, *REPLIES]),
+            st.sampled_from(ORDERS),
         )
         seldom = st.one_of(st.sampled_from([*VERDICTS, SURPLUS]), OBSERVATIONS)
         seen = draw(likely if draw(st.integers(0, 9)) else seldom)
@@ -388,8 +391,8 @@ def test_c1_a_reply_a_push_and_a_poll_in_all_their_orders() -> None:
         poll(Claim.RUNNING, provider_task_id=JOB),
         poll(Claim.SUCCEEDED, provider_task_id=JOB, outputs=(OUTPUT,)),
     )
-    for order in permutations(heard):
-        life = live([*order, *order])
+    for arranged in permutations(heard):
+        life = live([*arranged, *arranged])
         assert (life.task.status, life.task.outputs, life.conflicts) == (TaskStatus.SUCCEEDED, (OUTPUT,), [])
         assert life.told[0] is EventType.TASK_SUBMITTED
         assert life.told[-1] is EventType.TASK_SUCCEEDED

@@ -99,5 +99,7 @@ def test_the_words_are_stored_and_must_not_change() -> None:
         "unreachable",
         "overdue",
         "cancel",
+        "adopt",
+        "resubmit",
         "abandon",
     }

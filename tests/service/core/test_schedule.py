@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.core.durations import Curve, Window, learned, stated
 from service.core.schedule import (
     RETRY_SCHEDULE,
     Breaker,
@@ -24,7 +25,12 @@ from service.core.times import DAY, HOUR, MINUTE, SECOND
 NOW = 1_790_000_000 * SECOND
 JITTER = st.floats(0, 1)
 INSTANTS = st.integers(0, 4_000_000_000 * SECOND)
-EXPECTED = st.floats(0, 86_400)
+# Of contracts that state anything at all, and of what was then seen.
+CURVES = st.builds(
+    lambda expected, ends: learned(Window().seen(ends), stated(expected)),
+    st.sampled_from([0.0, 1.0, 30.0, 120.0, 7200.0, 86_400.0]),
+    st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5)), max_size=8),
+)
 
 
 def test_ten_attempts_reach_over_three_days() -> None:
@@ -124,63 +130,74 @@ def test_any_text_is_a_bounded_wish_or_none(text: str, now: int) -> None:
 
 
 def test_a_job_that_is_pushed_is_first_asked_after_when_the_push_is_overdue() -> None:
-    assert first_poll_at(NOW, expected_seconds=120, pushes=True, jitter=0) == NOW + 185 * SECOND
-    assert first_poll_at(NOW, expected_seconds=120, pushes=False, jitter=0) == NOW + 10 * SECOND
-    assert first_poll_at(NOW, expected_seconds=5, pushes=False, jitter=0) == NOW + 3 * SECOND
+    assert first_poll_at(NOW, curve=stated(120), pushes=True, jitter=0) == NOW + 185 * SECOND
+    known = learned(Window().seen([(60, 60)] * 96), stated(120))
+    at = first_poll_at(NOW, curve=known, pushes=True, jitter=0)
+    assert NOW + 66 * SECOND <= at <= NOW + 75 * SECOND
 
 
-def test_without_pushes_pauses_double_until_fast_jobs_are_done() -> None:
+def test_after_that_pauses_are_a_quarter_of_the_time_so_far() -> None:
+    at = next_poll_at(NOW + 400 * SECOND, submitted_at=NOW, curve=stated(120), pushes=True, jitter=0)
+    assert at == NOW + 500 * SECOND
+    at = next_poll_at(NOW + 1400 * SECOND, submitted_at=NOW, curve=stated(120), pushes=True, jitter=0)
+    assert at == NOW + 1700 * SECOND  # and never longer than five minutes
+
+
+def test_without_pushes_it_is_asked_after_where_jobs_end() -> None:
     now, asked = NOW, []
-    for _ in range(7):
-        now = next_poll_at(now, submitted_at=NOW, expected_seconds=120, pushes=False, jitter=0)
-        asked.append((now - NOW) // SECOND)
-    assert asked == [10, 20, 40, 72, 81, 91, 102]
+    curve = learned(Window().seen([(second, second) for second in range(40, 88)]), stated(60))
+    for _ in range(5):
+        now = next_poll_at(now, submitted_at=NOW, curve=curve, pushes=False, jitter=0)
+        asked.append((now - NOW) / SECOND)
+    first, *pauses = (later - sooner for sooner, later in zip([0.0, *asked], asked, strict=False))
+    assert 40 < first < 55
+    assert all(5 < pause < 13 for pause in pauses)
 
 
-@given(INSTANTS, EXPECTED, st.booleans(), JITTER)
-def test_the_first_poll_is_bounded(submitted_at: int, expected: float, pushes: bool, jitter: float) -> None:
-    at = first_poll_at(submitted_at, expected_seconds=expected, pushes=pushes, jitter=jitter)
-    assert submitted_at + 2 * SECOND <= at <= submitted_at + 33 * MINUTE
+@given(INSTANTS, CURVES, st.booleans(), JITTER)
+def test_the_first_poll_is_bounded(submitted_at: int, curve: Curve, pushes: bool, jitter: float) -> None:
+    at = first_poll_at(submitted_at, curve=curve, pushes=pushes, jitter=jitter)
+    assert submitted_at + 2 * SECOND <= at <= submitted_at + 1801 * SECOND
 
 
-@given(st.integers(0, 2 * DAY), EXPECTED, st.booleans(), JITTER)
+@given(st.integers(0, 2 * DAY), CURVES, st.booleans(), JITTER)
 def test_the_next_poll_keeps_its_distance_and_its_ceiling(
-    elapsed: int, expected: float, pushes: bool, jitter: float
+    elapsed: int, curve: Curve, pushes: bool, jitter: float
 ) -> None:
     now = NOW + elapsed
-    first = first_poll_at(NOW, expected_seconds=expected, pushes=pushes, jitter=jitter)
-    at = next_poll_at(now, submitted_at=NOW, expected_seconds=expected, pushes=pushes, jitter=jitter)
+    at = next_poll_at(now, submitted_at=NOW, curve=curve, pushes=pushes, jitter=jitter)
     assert at >= now + 2 * SECOND
-    assert at >= first
-    assert at <= max(first, now + 330 * SECOND)
+    assert at <= max(NOW + 1801 * SECOND, now + 301 * SECOND)
+    if pushes:
+        assert at >= first_poll_at(NOW, curve=curve, pushes=True, jitter=0)
 
 
-@given(st.integers(0, 2 * DAY), st.integers(0, DAY), EXPECTED, st.booleans(), JITTER)
-def test_asking_later_never_makes_the_next_poll_sooner(
-    elapsed: int, more: int, expected: float, pushes: bool, jitter: float
-) -> None:
-    def at(now: int) -> int:
-        return next_poll_at(now, submitted_at=NOW, expected_seconds=expected, pushes=pushes, jitter=jitter)
+@given(st.integers(0, 2 * DAY), CURVES, st.booleans(), JITTER)
+def test_jitter_only_adds_and_at_most_a_second(elapsed: int, curve: Curve, pushes: bool, jitter: float) -> None:
+    def at(jitter: float) -> int:
+        return next_poll_at(NOW + elapsed, submitted_at=NOW, curve=curve, pushes=pushes, jitter=jitter)
 
-    assert at(NOW + elapsed) <= at(NOW + elapsed + more)
+    assert at(0) <= at(jitter) <= at(0) + SECOND
+    assert at(-3) == at(0)
 
 
-def polls(pushes: bool, hours: int) -> int:
+def polls(curve: Curve, *, pushes: bool, hours: int) -> int:
     """How many polls a job sees that never ends."""
-    now, count = first_poll_at(NOW, expected_seconds=120, pushes=pushes, jitter=0), 0
+    now, count = first_poll_at(NOW, curve=curve, pushes=pushes, jitter=0), 0
     while now < NOW + hours * HOUR:
         count += 1
-        now = next_poll_at(now, submitted_at=NOW, expected_seconds=120, pushes=pushes, jitter=0)
+        now = next_poll_at(now, submitted_at=NOW, curve=curve, pushes=pushes, jitter=0)
     return count
 
 
 def test_a_job_that_hangs_for_two_hours_costs_few_polls() -> None:
-    assert polls(pushes=True, hours=2) < polls(pushes=False, hours=2) < 50
+    assert polls(stated(120), pushes=True, hours=2) < polls(stated(120), pushes=False, hours=2) < 90
+    assert polls(learned(Window().seen([(110, 125)] * 96), stated(120)), pushes=False, hours=2) < 60
 
 
 def test_a_clock_set_back_does_not_stop_polling() -> None:
-    at = next_poll_at(NOW - HOUR, submitted_at=NOW, expected_seconds=10, pushes=False, jitter=0)
-    assert at == first_poll_at(NOW, expected_seconds=10, pushes=False, jitter=0)
+    at = next_poll_at(NOW - HOUR, submitted_at=NOW, curve=stated(10), pushes=False, jitter=0)
+    assert NOW - HOUR < at < NOW - HOUR + 300 * SECOND
 
 
 def test_a_provider_that_lags_behind_its_push_is_asked_four_times() -> None:
@@ -242,6 +259,13 @@ def test_an_idle_bucket_fills_to_its_burst_and_no_further() -> None:
     later = NOW + HOUR
     assert [bucket.take(later) for _ in range(4)] == [True, True, True, False]
     assert bucket.take(later + HOUR, n=3)
+
+
+def test_what_is_left_can_be_taken_at_once_and_no_more() -> None:
+    bucket, later = Bucket(10, now=NOW, burst=3), NOW + HOUR
+    assert (bucket.left(NOW), bucket.left(NOW + SECOND // 10), bucket.left(later)) == (0, 1, 3)
+    assert bucket.take(later, n=2) and bucket.left(later) == 1
+    assert bucket.left(NOW - HOUR) == 0, "a clock set back finds it empty"
 
 
 def test_refusing_takes_nothing() -> None:
@@ -330,10 +354,24 @@ def test_success_while_all_is_well_changes_nothing() -> None:
         ("x" + "." * 1000, False),
         ("." * 1000 + "x" * 10, True),  # an hour of health does not hide an outage
         ("x." * 50, False),
+        ("x" + "." * 1000 + "x" * 9, False),
+        ("x" + "." * 1000 + "x" * 10, True),  # nor does health between one early failure and the outage
     ],
 )
 def test_it_opens_at_ten_requests_with_seventy_percent_failures(answers: str, open: bool) -> None:
     assert after(answers, gap=SECOND // 10).open is open
+
+
+def test_once_requests_fail_no_more_are_let_out_than_it_takes_to_open() -> None:
+    assert (Breaker().room(NOW), after("x").room(NOW), after("xxx").room(NOW), after("xxx.").room(NOW)) == (
+        None,
+        9,
+        7,
+        None,
+    )
+    assert after("xxx").room(NOW + HOUR) is None
+    opened = after("x" * 10, gap=0)
+    assert (opened.room(NOW), opened.room(NOW + 30 * SECOND)) == (0, 1)
 
 
 def test_failures_spread_over_more_than_five_minutes_do_not_open_it() -> None:
@@ -404,3 +442,15 @@ def test_a_breaker_survives_a_change_of_owner() -> None:
 )
 def test_what_is_no_breaker_is_a_closed_one(text: str | None) -> None:
     assert Breaker.load(text) == Breaker()
+
+
+def test_a_breaker_does_not_wait_for_a_clock_that_was_set_back() -> None:
+    opened = Breaker()
+    for _ in range(10):
+        opened = opened.record(NOW, ok=False)
+    back = NOW - HOUR
+    assert opened.caught_up(NOW) is opened
+    assert opened.caught_up(back).admit(back)
+    again = opened.caught_up(back).sent(back)
+    assert not again.caught_up(back).admit(back), "one probe"
+    assert Breaker().caught_up(back) == Breaker()

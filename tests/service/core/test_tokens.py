@@ -22,13 +22,17 @@ RING = Keyring([NEW])
 TOKENS = Tokens(RING, "ins_here")
 SUBMISSION = ids.mint("sub", 1_790_000_000_000_000, bytes(10))
 TASK = ids.mint("task", 1_790_000_000_000_000, bytes(10))
-TOKEN = TOKENS.callback(SUBMISSION)
+TOKEN = TOKENS.callback("cloudsway", SUBMISSION)
 URL_SAFE = frozenset(string.ascii_letters + string.digits + "._-")
+
+
+def read(token: str) -> str | None:
+    return TOKENS.read_callback("cloudsway", token)
 
 
 @given(st.integers(0, 2**47), st.binary(min_size=10, max_size=10))
 def test_a_token_names_what_it_was_made_for(now: int, entropy: bytes) -> None:
-    assert TOKENS.read_callback(TOKENS.callback(ids.mint("sub", now, entropy))) == ids.mint("sub", now, entropy)
+    assert read(TOKENS.callback("cloudsway", ids.mint("sub", now, entropy))) == ids.mint("sub", now, entropy)
     assert TOKENS.read_output(TOKENS.output(ids.mint("task", now, entropy))) == ids.mint("task", now, entropy)
 
 
@@ -39,33 +43,34 @@ def test_tokens_are_short_and_need_no_quoting_in_a_url() -> None:
 
 
 def test_a_token_is_the_same_every_time() -> None:
-    assert Tokens(Keyring([NEW]), "ins_here").callback(SUBMISSION) == TOKEN
+    assert Tokens(Keyring([NEW]), "ins_here").callback("cloudsway", SUBMISSION) == TOKEN
 
 
 def test_the_full_matrix_of_purpose_installation_and_key_lets_only_the_diagonal_through() -> None:
     houses = [Tokens(Keyring([key]), place) for key in (NEW, OLD) for place in ("ins_here", "ins_there")]
     made = {}
-    for house, purpose in itertools.product(houses, ("callback", "output")):
-        made[house, purpose] = house.callback("sub_1") if purpose == "callback" else house.output("task_1")
+    for house, purpose in itertools.product(houses, ("cloudsway", "acedata", "output")):
+        made[house, purpose] = house.output("task_1") if purpose == "output" else house.callback(purpose, "sub_1")
     for (maker, kind), (reader, purpose) in itertools.product(made, made):
-        read = reader.read_callback if purpose == "callback" else reader.read_output
-        expected = {"callback": "sub_1", "output": "task_1"}[kind] if (maker, kind) == (reader, purpose) else None
-        assert read(made[maker, kind]) == expected
+        token = made[maker, kind]
+        found = reader.read_output(token) if purpose == "output" else reader.read_callback(purpose, token)
+        expected = "task_1" if kind == "output" else "sub_1"
+        assert found == (expected if (maker, kind) == (reader, purpose) else None)
 
 
 def test_rotation_breaks_no_url_in_flight_and_signs_with_the_newest_key() -> None:
     before = Tokens(Keyring([OLD]), "ins_here")
     during = Tokens(Keyring([NEW, OLD]), "ins_here")
-    assert during.read_callback(before.callback(SUBMISSION)) == SUBMISSION
-    assert during.callback(SUBMISSION) == TOKEN
-    assert before.read_callback(TOKEN) is None
+    assert during.read_callback("cloudsway", before.callback("cloudsway", SUBMISSION)) == SUBMISSION
+    assert during.callback("cloudsway", SUBMISSION) == TOKEN
+    assert before.read_callback("cloudsway", TOKEN) is None
 
 
-def test_the_stock_signer_makes_and_reads_the_same_tokens() -> None:
+def test_the_stock_signer_makes_and_accepts_the_same_signatures() -> None:
     stock = Signer(RING.derive("tokens"), salt="cb.v1", key_derivation="hmac", digest_method=hashlib.sha256)
-    value = TOKEN.rpartition(".")[0]
-    assert stock.sign(value).decode() == TOKEN
-    assert stock.unsign(TOKEN).decode() == value
+    value, _, signed = TOKEN.rpartition(".")
+    assert stock.get_signature(f"{value}/cloudsway").decode() == signed
+    assert stock.verify_signature(f"{value}/cloudsway", signed)
 
 
 # What itsdangerous 2.2 alone lets through: it ignores non-alphabet characters and idle bits in a signature.
@@ -74,15 +79,17 @@ LAX = ["!!", "=", "==", "é", "\n", "\0", " "]
 
 @pytest.mark.parametrize("suffix", LAX)
 def test_nothing_can_be_appended(suffix: str) -> None:
-    assert TOKENS.read_callback(TOKEN + suffix) is None
-    assert TOKENS.read_callback(suffix + TOKEN) is None
+    assert read(TOKEN + suffix) is None
+    assert read(suffix + TOKEN) is None
 
 
 def test_no_other_spelling_of_the_signature_passes() -> None:
     stock = Signer(RING.derive("tokens"), salt="cb.v1", key_derivation="hmac", digest_method=hashlib.sha256)
     others = [TOKEN[:-1] + last for last in string.ascii_letters + string.digits + "-_" if last != TOKEN[-1]]
-    assert sum(map(stock.validate, others)) == 3  # the weakness is there
-    assert not any(map(TOKENS.read_callback, others))  # and does not reach us
+    parts = [other.rpartition(".") for other in others]
+    passing = [stock.verify_signature(f"{value}/cloudsway", signed) for value, _, signed in parts]
+    assert sum(passing) == 3  # the weakness is there
+    assert not any(map(read, others))  # and does not reach us
 
 
 @settings(max_examples=500)
@@ -90,40 +97,43 @@ def test_no_other_spelling_of_the_signature_passes() -> None:
 def test_a_changed_character_anywhere_is_refused(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(TOKEN) - 1))
     character = data.draw(st.characters().filter(lambda character: character != TOKEN[place]))
-    assert TOKENS.read_callback(TOKEN[:place] + character + TOKEN[place + 1 :]) is None
+    assert read(TOKEN[:place] + character + TOKEN[place + 1 :]) is None
 
 
 @given(st.integers(0, len(TOKEN) - 1), st.integers(0, len(TOKEN)))
 def test_a_part_of_a_token_is_refused(start: int, stop: int) -> None:
     if TOKEN[start:stop] != TOKEN:
-        assert TOKENS.read_callback(TOKEN[start:stop]) is None
+        assert read(TOKEN[start:stop]) is None
 
 
 @settings(max_examples=500)
 @given(st.text() | st.none() | st.binary() | st.integers() | st.from_regex(r"v1\.[0-9A-Z]{8}\.\w+\.[\w-]{43}"))
 def test_reading_is_total(token: str) -> None:
-    assert TOKENS.read_callback(token) is None
+    assert read(token) is None
     assert TOKENS.read_output(token) is None
 
 
 def test_a_lone_surrogate_and_a_huge_text_are_refused_quietly() -> None:
-    assert TOKENS.read_callback(TOKEN[:-1] + "\ud800") is None
-    assert TOKENS.read_callback(TOKEN * 10_000) is None
+    assert read(TOKEN[:-1] + "\ud800") is None
+    assert read(TOKEN * 10_000) is None
 
 
 def test_a_long_name_still_makes_a_token_within_bounds() -> None:
-    token = TOKENS.callback("sub_" + "a" * 64)
+    token = TOKENS.callback("cloudsway", "sub_" + "a" * 64)
     assert len(token) <= 200
-    assert TOKENS.read_callback(token) == "sub_" + "a" * 64
+    assert read(token) == "sub_" + "a" * 64
 
 
 @pytest.mark.parametrize("id", ["", "sub_", "task_1", "1", "sub_a.b", "sub_é", "sub_" + "a" * 65, "sub_1\n"])
 def test_no_token_is_made_for_what_is_no_submission(id: str) -> None:
     with pytest.raises(ValueError, match="no id of the kind sub_"):
-        TOKENS.callback(id)
+        TOKENS.callback("cloudsway", id)
 
 
 def test_every_installation_has_a_tag_of_fixed_length() -> None:
-    tags = {Tokens(RING, name).callback("sub_1").split(".")[1] for name in ("", "a", "ins_é", "x" * sys.maxunicode)}
+    tags = {
+        Tokens(RING, name).callback("cloudsway", "sub_1").split(".")[1]
+        for name in ("", "a", "ins_é", "x" * sys.maxunicode)
+    }
     assert len(tags) == 4
     assert {len(tag) for tag in tags} == {8}

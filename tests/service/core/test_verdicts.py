@@ -54,7 +54,6 @@ LATE = DEADLINE + HOUR
         (UNCONFIRMED, reply(Claim.ACCEPTED, provider_task_id=JOB)),
         (UNCONFIRMED, look_up(Claim.WAITING, provider_task_id=JOB, external_id=QUEUED.id)),
         (UNCONFIRMED, push(Claim.WAITING)),
-        (UNCONFIRMED, see(Claim.ACCEPTED, Source.OPERATOR, provider_task_id=JOB)),
     ],
 )
 def test_t3_whoever_names_the_job_binds_it(task: Task, seen: Observation) -> None:
@@ -309,7 +308,7 @@ def test_c10_a_job_of_a_task_that_ended_without_one_is_surplus(task: Task) -> No
     life = Life(task)
     life.hear(push(Claim.SUCCEEDED, LATE, outputs=(OUTPUT,)))
     assert life.conflicts == [f"surplus:{JOB}"]
-    assert changed_fields(task, life.task) == {"version", "sequence"}
+    assert changed_fields(task, life.task) == {"version", "sequence", "surplus"}
 
 
 def no_output(life: Life, now: int, count: int) -> int:

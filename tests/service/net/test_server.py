@@ -5,8 +5,8 @@ import signal
 import socket
 
 import pytest
-import uvicorn.protocols.http.httptools_impl as httptools_impl
 
+from service.net.connection import Connection
 from service.net.server import Server, listen, uvicorn_config
 
 
@@ -23,11 +23,11 @@ def test_strangers_cannot_name_their_own_address_and_learn_nothing_of_the_server
     config.load()
     assert config.proxy_headers is False
     assert not any(name == b"server" for name, _ in config.encoded_headers)
-    assert config.http_protocol_class is httptools_impl.HttpToolsProtocol
+    assert config.http_protocol_class is Connection
 
 
 def test_a_stop_does_not_wait_for_ever_on_stuck_clients() -> None:
-    assert uvicorn_config(nothing, "127.0.0.1", 0).timeout_graceful_shutdown == 30
+    assert uvicorn_config(nothing, "127.0.0.1", 0).timeout_graceful_shutdown == 20
     assert uvicorn_config(nothing, "127.0.0.1", 0, timeout_graceful_shutdown=3).timeout_graceful_shutdown == 3
 
 

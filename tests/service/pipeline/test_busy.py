@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from service.core.holding import Holds
 from service.core.observation import Claim, Source
 from service.pipeline import backlog
 from service.pipeline.relay import EndpointLane
@@ -136,8 +137,8 @@ async def test_an_account_whose_key_is_refused_is_left_alone(rig: Rig) -> None:
         await rig.task(project)
     assert await turns_in(rig, 290) < FEW
     assert rig.requests("create") <= 3
-    lane = await rig.lane(LaneKind.ACCOUNT, "cloudsway")
-    assert lane.held_until is not None and lane.held_reason
+    held = Holds.load((await rig.lane(LaneKind.ACCOUNT, "cloudsway")).holds).submits
+    assert held.held(rig.clock()) and held.reason
 
 
 async def test_a_bell_that_cannot_be_answered_does_not_spin(rig: Rig) -> None:

@@ -56,7 +56,9 @@ async def station(tmp_path: Path) -> AsyncIterator[Station]:
         chance=lambda: 0.0,
     )
     recorder = Recorder(database, rules, arrived=lambda batch: None)
-    desk = CallbackDesk(recorder=recorder, providers=PROVIDERS, read_token=lambda token: None, secrets={}, clock=clock)
+    desk = CallbackDesk(
+        recorder=recorder, providers=PROVIDERS, read_token=lambda provider, token: None, secrets={}, clock=clock
+    )
     yield Station(database=database, desk=desk, clock=clock)
     await recorder.drain()
     await database.close()

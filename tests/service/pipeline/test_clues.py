@@ -24,7 +24,7 @@ async def clues(rig: Rig, task: Task, tokens: Tokens | None = None) -> Clues:
 
 
 def url(rig: Rig, submission: str, base: str = "https://relay.example") -> str:
-    return f"{base}/callbacks/acedata/{rig.tokens.callback(submission)}"
+    return f"{base}/callbacks/acedata/{rig.tokens.callback('acedata', submission)}"
 
 
 async def test_a_callback_url_is_ours_by_its_token_wherever_we_were_reached_at(still: Rig) -> None:

@@ -10,10 +10,10 @@ from service.core.observation import Claim
 from service.pipeline.lanes import Lanes, Worker
 from service.pipeline.ledger import Batch, Fresh, LaneKey
 from storage import lanes as rows
-from storage.database import Connection
+from storage.database import Connection, T, Unit
 from storage.errors import Unavailable
 from storage.records import EndpointStatus, Lane, LaneKind
-from tests.service.pipeline.parties import SECOND
+from tests.service.pipeline.parties import SECOND, Wrapped
 from tests.service.pipeline.rig import Rig, open_rig
 
 ENDPOINT = (LaneKind.ENDPOINT, "ep_1")
@@ -32,6 +32,7 @@ class Counting:
         self._next: int | None = rig.clock()
         self._wake = asyncio.Event()
         self.stopped = False
+        self.busy: asyncio.Event | None = None  # something is in flight until this is set
 
     @property
     def idle(self) -> bool:
@@ -78,7 +79,13 @@ class Counting:
         return at if isinstance(at, int) else None
 
     async def stop(self) -> None:
+        if self.busy is not None:
+            await self.busy.wait()
         self.stopped = True
+
+    def let_go(self) -> None:
+        if self.busy is not None:
+            self.busy.set()
 
 
 class Bench:
@@ -141,6 +148,42 @@ async def test_a_lane_is_claimed_worked_and_given_back(bench: Bench) -> None:
     assert await lanes.run_once() == 1
     await until(lambda: lanes.worker(ENDPOINT) is None)
     assert (await bench.rig.lane(*ENDPOINT)).epoch == 2
+
+
+class Unheard(Wrapped):
+    """Every write is committed, and its caller hears that nobody knows."""
+
+    async def write(self, unit: Unit[T], /) -> T:
+        await self.inner.write(unit)
+        raise Unavailable("the connection broke after COMMIT was sent")
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_after_a_release_of_unknown_fate_a_lane_is_worked_only_if_it_is_still_ours(
+    bench: Bench, committed: bool
+) -> None:
+    """Otherwise two replicas send its events, without a kill or a pause (simulation)."""
+    lanes = bench.open(linger_seconds=0.05)
+    await bench.add()
+    await lanes.run_once()
+    await until(lambda: bench.made[0].done == 1)
+    lanes._database = Unheard(bench.rig.database) if committed else Down(bench.rig.database)
+    if committed:
+        await until(lambda: lanes.worker(ENDPOINT) is None)
+        assert bench.made[0].lost and (await bench.rig.lane(*ENDPOINT)).owner is None
+    lanes._database = bench.rig.database
+    await bench.add()
+    await until(lambda: sum(one.done for one in bench.made) == 2 or lanes.worker(ENDPOINT) is None)
+    await lanes.run_once()
+    await until(lambda: sum(one.done for one in bench.made) == 2)
+    assert len(bench.made) == (2 if committed else 1)
+
+
+class Down(Wrapped):
+    """No write arrives; what is there can be read."""
+
+    async def write(self, unit: Unit[T], /) -> T:
+        raise Unavailable("the database is locked")
 
 
 async def test_an_idle_lane_is_kept_for_a_moment_and_then_needs_no_claim(bench: Bench) -> None:
@@ -250,6 +293,21 @@ async def test_stop_gives_every_lane_back_with_the_time_its_rows_say(bench: Benc
     assert (await bench.rig.lane(*ENDPOINT)).next_due_at is None
     kept = await bench.rig.lane(LaneKind.ENDPOINT, "ep_2")
     assert (kept.owner, kept.next_due_at) == (None, bench.rig.clock() + 50 * SECOND)
+
+
+async def test_what_does_not_end_is_let_go_and_its_lane_given_back_all_the_same(bench: Bench) -> None:
+    lanes = bench.open(linger_seconds=30, stop_seconds=0.05)
+    await bench.add("ep_1")
+    await bench.add("ep_2")
+    await lanes.run_once()
+    await until(lambda: sum(worker.done for worker in bench.made) == 2)
+    stuck, free = bench.made
+    stuck.busy = asyncio.Event()
+    async with asyncio.timeout(5):
+        await lanes.stop()
+    assert stuck.busy.is_set() and stuck.stopped and free.stopped
+    for key in ("ep_1", "ep_2"):
+        assert (await bench.rig.lane(LaneKind.ENDPOINT, key)).owner is None
 
 
 async def test_a_claim_that_was_cut_off_leaves_no_lane_behind(bench: Bench) -> None:

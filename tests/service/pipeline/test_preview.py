@@ -65,7 +65,7 @@ async def test_what_is_shown_is_what_is_sent(rig: Rig, desk: CreateDesk, provide
     text = body.decode().replace(task.id, PLACEHOLDER)
     shown = orjson.dumps(bid.request.body).decode()
     [submission] = await rig.submissions(task)
-    assert orjson.loads(text.replace(rig.tokens.callback(submission.id), "****")) == orjson.loads(shown)
+    assert orjson.loads(text.replace(rig.tokens.callback(provider, submission.id), "****")) == orjson.loads(shown)
 
 
 @pytest.mark.parametrize("provider", list(PROVIDERS))

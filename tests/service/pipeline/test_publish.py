@@ -120,3 +120,18 @@ async def test_a_filter_narrows_what_an_endpoint_is_owed(still: Rig) -> None:
     await still.bound(task, "18")
     await still.see(task, Claim.SUCCEEDED, job="18", outputs=VIDEO)
     assert [len(await still.deliveries(one)) for one in (*everybody, hidden)] == [1, 0, 1, 0, 1]
+
+
+async def test_a_contradiction_heard_twice_in_one_batch_is_told_in_its_place(still: Rig) -> None:
+    task, _ = await bound_task(still)
+    job = f"job-{task.id}"
+    another = {"job": "18", "source": Source.LOOK_UP}
+    await still.recorder.record_all(
+        [
+            still.seen(task, Claim.RUNNING, **another),  # type: ignore[arg-type]
+            still.seen(task, Claim.RUNNING, job=job),
+            still.seen(task, Claim.RUNNING, **another),  # type: ignore[arg-type]
+        ]
+    )
+    rows = await still.rows("SELECT type, sequence FROM events ORDER BY position")
+    assert rows == [("task.submitted", 1), ("task.conflict", 2), ("task.processing", 3)]

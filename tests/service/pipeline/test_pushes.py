@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from service.core.lifecycle import Outcome
-from service.core.observation import Claim
+from service.core.observation import Claim, Source
 from service.pipeline import pushes as keeping
 from service.pipeline.accounts import Callbacks
 from storage.records import LaneKind, TaskStatus
@@ -120,3 +120,26 @@ async def test_what_is_kept_of_a_push_is_bounded(still: Rig) -> None:
     await still.recorder.record(still.callback("sub_gone", Claim.UNKNOWN, body=b"x" * 200_000))
     assert await still.rows("SELECT length(raw) FROM observations WHERE source = 'callback'") == [(16_384,)]
     assert await still.rows("SELECT length(raw) FROM callbacks") == [(16_384,)]
+
+
+async def test_a_repeated_push_in_its_batch_costs_an_orphan_neither_its_place_nor_its_alarm(still: Rig) -> None:
+    still.account(callbacks=Callbacks.TRUST)
+    task, submission = await bound_task(still)
+    push = still.callback(submission, Claim.RUNNING, provider_task_id=f"job-{task.id}", body=b"1")
+    stranger = still.callback("sub_restored", Claim.RUNNING, body=b"1")
+    await still.recorder.record(still.callback(submission, Claim.UNKNOWN, body=b"1"))
+    await still.recorder.record_all([push, stranger])
+    assert still.recorder.orphans == {"cloudsway": 1}
+    assert await still.rows("SELECT count(*) FROM callbacks") == [(1,)]
+
+
+async def test_a_push_that_another_message_of_its_batch_makes_untrue_rings_as_it_would_alone(still: Rig) -> None:
+    """It names the job first, by our id; in the same batch the reply names another, and stands before it."""
+    still.account(callbacks=Callbacks.TRUST)
+    task = await still.task(await still.project())
+    submission = await still.intend(task)
+    reply = still.seen(task, Claim.ACCEPTED, job="18", submission=submission, source=Source.SUBMIT)
+    push = still.callback(submission, Claim.SUCCEEDED, provider_task_id="19", external_id=task.id, outputs=VIDEO)
+    _, told = await still.recorder.record_all([reply, push])
+    assert told.outcome is Outcome.SCHEDULED
+    assert await still.bells() == 1

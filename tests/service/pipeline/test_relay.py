@@ -15,8 +15,8 @@ from service.core import signature
 from service.core.observation import Claim
 from service.core.schedule import RETRY_SCHEDULE
 from service.pipeline import backlog
+from service.pipeline.redelivery import send_sample
 from service.pipeline.relay import EndpointLane
-from service.pipeline.replay import send_sample
 from service.sandbox.subscriber import Answers
 from storage import endpoint_secrets
 from storage.errors import StorageError
@@ -131,6 +131,29 @@ async def test_gone_disables_the_endpoint_and_cancels_what_it_is_owed(rig: Rig) 
     await ended(rig, project)
     await rig.settle()
     assert len(await rig.deliveries(endpoint)) == 4, "a disabled endpoint is owed nothing more"
+
+
+async def test_after_gone_nothing_more_is_started_while_another_attempt_is_still_out(rig: Rig) -> None:
+    """Its result waits for company, and a sender that is started only to find that out is a busy loop (simulation, seed 1094)."""
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, max_in_flight=2)
+    await ended(rig, project)
+    rig.subscriber.answers = Answers(status=None, times=1)
+    worker = await sending(rig, endpoint)
+    while await worker.run_once():
+        pass
+    await soon(rig.subscriber.until(1))
+    rig.subscriber.answers = Answers(status=410, times=1)
+    for _ in range(3):
+        await ended(rig, project)
+    while not worker._disable:
+        await worker.run_once()
+        await worker.wait(0.05)
+    while len(worker._senders) > 1:  # the first one hangs
+        await asyncio.wait(worker._senders, return_when=asyncio.FIRST_COMPLETED)
+    assert await worker.run_once() == 0
+    for sender in list(worker._senders):
+        sender.cancel()
 
 
 async def test_gone_never_disables_the_hidden_endpoint_of_many_urls(rig: Rig) -> None:
@@ -498,6 +521,7 @@ async def test_an_event_that_cannot_be_made_is_quarantined_and_holds_nobody_up(r
     project = await rig.project()
     endpoint = await rig.endpoint(project, max_in_flight=1)
     await ended(rig, project)
+    rig.touched = True
     await rig.run("UPDATE events SET id = 'evt.bad' WHERE type = 'task.failed'")
     await rig.run("UPDATE deliveries SET event_id = 'evt.bad'")
     for _ in range(3):

@@ -50,7 +50,7 @@ async def test_a_purchase_carries_our_id_and_a_callback_url_of_its_own_submissio
     [made] = await rig.submissions(task)
     assert job.external_id == task.id
     assert job.callback_url is not None
-    assert rig.tokens.read_callback(job.callback_url.rsplit("/", 1)[1]) == made.id
+    assert rig.tokens.read_callback("cloudsway", job.callback_url.rsplit("/", 1)[1]) == made.id
 
 
 async def test_an_answer_that_comes_after_the_next_submission_began_decides_nothing(rig: Rig) -> None:

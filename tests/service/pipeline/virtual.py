@@ -88,6 +88,9 @@ class Passing:
     async def stop(self) -> None:
         await self.inner.stop()
 
+    def let_go(self) -> None:
+        self.inner.let_go()
+
 
 async def turns_in(rig: Rig, seconds: float, *, make: Callable[[Lane], Worker] | None = None) -> int:
     """How often the one lane that has work is turned while so much time passes. Ends with the lane given back."""

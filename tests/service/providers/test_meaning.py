@@ -14,6 +14,7 @@ def test_a_refusal_says_who_what_and_why() -> None:
     assert seen.detail == "HTTP 429, code 1302: cloudsway takes no more just now: slow down"
     assert seen.failure is not None
     assert (seen.failure.provider_code, seen.retry_after_seconds) == ("1302", 3.0)
+    assert seen.busy
 
 
 def test_an_ambiguous_answer_names_no_failure() -> None:
@@ -30,5 +31,8 @@ def test_only_documented_statuses_prove_that_nothing_was_made() -> None:
 
 
 def test_a_query_without_an_answer_is_unreachable_and_tells_of_the_account() -> None:
+    busy = meaning.unanswered("cloudsway", meaning.BUSY, REPLY)
+    assert (busy.claim, busy.busy, busy.retry_after_seconds) == (Claim.UNREACHABLE, True, 3.0)
     seen = meaning.unanswered("cloudsway", meaning.KEY, Reply(status=401))
+    assert not seen.busy
     assert (seen.claim, seen.account_refused) == (Claim.UNREACHABLE, True)

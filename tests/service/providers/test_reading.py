@@ -179,6 +179,21 @@ def test_retry_after_is_read_in_seconds_and_bounded(header: str, seconds: float 
     assert reading.retry_after(Reply(status=429, headers={"retry-after": header})) == seconds
 
 
+@pytest.mark.parametrize(
+    "date, seconds",
+    [
+        ("Wed, 21 Oct 2026 07:27:00 GMT", 60.0),
+        ("Mon, 19 Oct 2026 07:28:00 GMT", 86_400.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2026 08:00:00 GMT", None),
+        ("yesterday", None),
+    ],
+)
+def test_a_date_to_come_back_at_is_read_by_the_providers_own_clock(date: str, seconds: float | None) -> None:
+    headers = {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": date}
+    assert reading.retry_after(Reply(status=503, headers=headers)) == seconds
+
+
 def test_a_reason_that_names_content_is_no_reason_to_try_again() -> None:
     content = reading.failed("x", "Failure to pass the risk control system")
     other = reading.failed("x", "upstream timeout")

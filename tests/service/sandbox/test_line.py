@@ -6,9 +6,14 @@ import httpx
 import pytest
 
 from service.sandbox.world import World
+from tests.service.sandbox.conftest import HandClock
 from tests.service.sandbox.test_cloudsway import TEXT, body, query
 
-ANSWERED_AFTER = {"lost-reply": httpx.RemoteProtocolError, "hang-after": httpx.ReadTimeout}
+ANSWERED_AFTER = {
+    "lost-reply": httpx.RemoteProtocolError,
+    "hang-after": httpx.ReadTimeout,
+    "late-reply=60": httpx.ReadTimeout,
+}
 NEVER_MADE = {"close": httpx.RemoteProtocolError, "hang": httpx.ReadTimeout}
 
 
@@ -19,6 +24,14 @@ async def test_connection_ends_without_an_answer(client: httpx.AsyncClient, worl
         await client.post(TEXT, json=body(f"A boat [sandbox: {directive}]"), timeout=0.2)
     assert world.accepted.get("cloudsway", {}) == ({"task_1": 1} if directive in ANSWERED_AFTER else {})
     assert world.requests[-1].status is None
+
+
+async def test_a_late_reply_is_the_usual_one(client: httpx.AsyncClient, clock: HandClock) -> None:
+    reply, _ = await asyncio.gather(
+        client.post(TEXT, json=body("A boat [sandbox: late-reply=20]")),
+        clock.move(20),
+    )
+    assert reply.json()["code"] == 0
 
 
 async def test_other_connections_live_on_when_one_is_hung_up(client: httpx.AsyncClient) -> None:

@@ -72,7 +72,7 @@ def test_a_key_given_twice_is_no_rotation() -> None:
 
 @pytest.mark.parametrize("name", sorted(FLOORS))
 def test_a_span_below_its_floor_is_refused_unless_timing_is_unsafe(name: str) -> None:
-    low = {"heartbeat_seconds": 0.1, name: FLOORS[name] - 0.5}
+    low = {**FLOORS, "settle_seconds": 120, "heartbeat_seconds": 0.1, name: FLOORS[name] - 0.5}
     lifted = made(unsafe_timing=True, timing=low)
     assert getattr(lifted.timing, name) == FLOORS[name] - 0.5
     with pytest.raises(ValidationError, match=f"TIMING__{name.upper()} is below its floor of {FLOORS[name]:g}"):
@@ -84,20 +84,27 @@ def test_the_floors_themselves_are_allowed() -> None:
 
 
 def test_the_settle_window_outlasts_the_submit_deadline() -> None:
-    longer = {"submit_deadline_seconds": 50, "settle_seconds": 139}
-    with pytest.raises(ValidationError, match="SETTLE_SECONDS is below its floor of 140"):
+    longer = {"submit_deadline_seconds": 35, "settle_seconds": 124}
+    with pytest.raises(ValidationError, match="SETTLE_SECONDS is below its floor of 125"):
         made(timing=longer)
-    assert made(timing={**longer, "settle_seconds": 140}).timing.settle_seconds == 140
+    assert made(timing={**longer, "settle_seconds": 125}).timing.settle_seconds == 125
 
 
 def test_nothing_can_outlast_the_lane_it_runs_in() -> None:
     with pytest.raises(ValidationError, match="LANE_TTL_SECONDS is less than the longest time-out"):
-        made(timing={"attempt_timeout_seconds": 56})
+        made(timing={"attempt_timeout_seconds": 41})
+    assert made(timing={"attempt_timeout_seconds": 40})
+
+
+def test_a_lane_too_short_to_start_anything_in_is_refused_even_when_timing_is_unsafe() -> None:
+    """It would own its lane and never submit: at its next heartbeat too little of the lease is always left."""
+    with pytest.raises(ValidationError, match="LANE_TTL_SECONDS is less than the longest time-out"):
+        made(unsafe_timing=True, timing={"submit_deadline_seconds": 30, "lane_ttl_seconds": 35, "heartbeat_seconds": 1})
 
 
 def test_a_heartbeat_slower_than_its_lane_is_never_allowed() -> None:
     with pytest.raises(ValidationError, match="HEARTBEAT_SECONDS is more than half"):
-        made(unsafe_timing=True, timing={"lane_ttl_seconds": 20})
+        made(unsafe_timing=True, timing={"heartbeat_seconds": 31})
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), 86401])

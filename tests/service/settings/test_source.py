@@ -38,7 +38,7 @@ EVERY = {
     "TASKRELAY_UNSAFE_TIMING": "1",
     "TASKRELAY_TIMING__SUBMIT_DEADLINE_SECONDS": "1.5",
     "TASKRELAY_TIMING__SETTLE_SECONDS": "2.5",
-    "TASKRELAY_TIMING__LANE_TTL_SECONDS": "3.5",
+    "TASKRELAY_TIMING__LANE_TTL_SECONDS": "13.5",
     "TASKRELAY_TIMING__HEARTBEAT_SECONDS": "0.5",
     "TASKRELAY_TIMING__ATTEMPT_TIMEOUT_SECONDS": "4.5",
     "TASKRELAY_TIMING__QUERY_TIMEOUT_SECONDS": "5.5",
@@ -84,7 +84,7 @@ def test_every_documented_variable_can_be_set() -> None:
     assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 9090, "debug")
     assert settings.unsafe_timing is True
     assert settings.failpoint == "after_intent:2"
-    assert list(settings.timing.model_dump().values()) == [1.5, 2.5, 3.5, 0.5, 4.5, 5.5]
+    assert list(settings.timing.model_dump().values()) == [1.5, 2.5, 13.5, 0.5, 4.5, 5.5]
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

@@ -1,0 +1,304 @@
+"""Clients that keep a server waiting, on real sockets. Spans are short; the real ones are run by `make faults`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from service.net import server as net_server
+from service.net.connection import HEAD_BYTES, HEADERS, Connection, Patience
+from service.net.server import Server, listen, uvicorn_config
+
+SHORT, LOOK = 0.05, 0.02
+LONG = 600.0
+NEVER = Patience(
+    head_seconds=LONG, keep_alive_seconds=LONG, linger_seconds=LONG, unread_seconds=LONG, stopping_seconds=LONG
+)
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+async def plain(scope: Any, receive: Any, send: Any) -> None:
+    """Reads nothing, answers at once."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def whole(scope: Any, receive: Any, send: Any) -> None:
+    """Reads the whole body first."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        if not message.get("more_body"):
+            break
+    await plain(scope, receive, send)
+
+
+async def large(scope: Any, receive: Any, send: Any) -> None:
+    """More than any buffer takes."""
+    size = 32 * 1024 * 1024
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(size).encode())]})
+    await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net_server, "LOOK_EVERY_SECONDS", LOOK)
+
+
+class Place:
+    """A running server, and what its clients do."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.writers: list[asyncio.StreamWriter] = []
+
+    @property
+    def connections(self) -> list[Connection]:
+        return [one for one in self.server.server_state.connections if isinstance(one, Connection)]
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        return self.server.server_state.tasks
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        while not holds():  # noqa: ASYNC110 (uvicorn rings nobody)
+            await asyncio.sleep(0.005)
+
+    async def connect(self, said: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        config = self.server.config
+        reader, writer = await asyncio.open_connection(config.host, config.port)
+        self.writers.append(writer)
+        writer.write(said)
+        await writer.drain()
+        return reader, writer
+
+    async def heard(self, said: bytes = b"") -> bytes:
+        """All that comes until the server closes."""
+        reader, _ = await self.connect(said)
+        return await reader.read()
+
+
+@asynccontextmanager
+async def serving(app: App, patience: Patience, *, connections: int = 100) -> AsyncIterator[Place]:
+    """A server with this much patience."""
+
+    class Impatient(Connection):
+        pass
+
+    Impatient.patience = patience
+    Impatient.connections_at_most = connections
+    listener = listen("127.0.0.1", 0)
+    host, port = listener.getsockname()
+    place = Place(Server(uvicorn_config(app, host, port, http=Impatient)))
+    running = asyncio.create_task(place.server.serve(sockets=[listener]))
+    async with asyncio.timeout(30):
+        await place.server.ready.wait()
+        try:
+            yield place
+        finally:
+            for writer in place.writers:
+                writer.close()
+            for connection in place.connections:
+                connection.transport.abort()
+            place.server.should_exit = True
+            await running
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"content-length: 2\r\n" in head
+    return head + await reader.readexactly(2)
+
+
+def problem(said: bytes) -> tuple[int, str]:
+    """Status and code of an answer that is a problem and the last on its connection."""
+    head, _, body = said.partition(b"\r\n\r\n")
+    lines = [line.lower() for line in head.split(b"\r\n")]
+    found = json.loads(body)
+    assert b"connection: close" in lines and b"content-type: application/problem+json" in lines
+    assert f"content-length: {len(body)}".encode() in lines
+    assert found["status"] == int(lines[0].split()[1]) and found["type"].endswith(f"#{found['code']}")
+    return found["status"], found["code"]
+
+
+# What a client may leave open, and what it hears
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"", b""),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nx-dripped", (408, "too_slow")),
+        (b"POST", (408, "too_slow")),
+    ],
+    ids=["nothing", "half a head", "half a line"],
+)
+async def test_a_head_that_does_not_come_is_not_waited_for(said: bytes, told: bytes | tuple[int, str]) -> None:
+    async with serving(plain, Patience(head_seconds=SHORT)) as place:
+        found = await place.heard(said)
+        assert (problem(found) if said else found) == told
+        place.writers[0].close()
+        await place.until(lambda: not place.connections)
+
+
+async def test_whoever_is_sent_away_and_stays_is_cut_off() -> None:
+    async with serving(plain, Patience(head_seconds=SHORT, linger_seconds=SHORT)) as place:
+        reader, _ = await place.connect(b"GET / HT")
+        assert problem(await reader.read()) == (408, "too_slow")
+        await place.until(lambda: not place.connections)
+
+
+async def test_dripping_does_not_buy_time() -> None:
+    async with serving(plain, Patience(head_seconds=0.3)) as place:
+        reader, writer = await place.connect(b"GET / HTTP/1.1\r\n")
+        closed = asyncio.create_task(reader.read())
+        while not closed.done():
+            writer.write(b"x: y\r\n")
+            await asyncio.wait([closed], timeout=0.1)
+        assert problem(await closed) == (408, "too_slow")
+
+
+async def test_an_idle_connection_is_closed_after_its_answer_and_without_a_word() -> None:
+    async with serving(plain, Patience(keep_alive_seconds=SHORT)) as place:
+        reader, _ = await place.connect(GET)
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+        assert await reader.read() == b""
+
+
+async def test_the_next_head_on_an_open_connection_has_its_own_limit() -> None:
+    async with serving(plain, Patience(head_seconds=SHORT, keep_alive_seconds=LONG)) as place:
+        reader, writer = await place.connect(GET)
+        await answer(reader)
+        writer.write(b"GET / HT")
+        assert problem(await reader.read()) == (408, "too_slow")
+
+
+async def test_a_body_nobody_reads_is_not_waited_for_after_its_answer() -> None:
+    async with serving(plain, Patience(linger_seconds=SHORT)) as place:
+        found = await place.heard(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 999\r\n\r\nhalf")
+        assert found.startswith(b"HTTP/1.1 200") and found.endswith(b"ok")
+
+
+async def test_an_answer_that_nobody_reads_is_given_up() -> None:
+    async with serving(large, Patience(unread_seconds=SHORT)) as place:
+        await place.connect(GET)
+        await place.until(lambda: bool(place.tasks))
+        await asyncio.wait(place.tasks)
+        assert not place.connections
+
+
+async def test_whoever_sends_and_reads_in_time_is_never_cut_off() -> None:
+    hasty = Patience(head_seconds=1.0, keep_alive_seconds=LONG, linger_seconds=SHORT, unread_seconds=SHORT)
+    async with serving(whole, hasty) as place:
+        reader, writer = await place.connect()
+        for _ in range(2):
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n")
+            await asyncio.sleep(2 * SHORT + 2 * LOOK)  # the body is the application's to wait for
+            writer.write(b"body")
+            assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+        assert len(place.connections) == 1
+
+
+async def test_requests_sent_at_once_are_answered_in_turn() -> None:
+    async with serving(whole, NEVER) as place:
+        reader, writer = await place.connect(GET * 3 + GET[:-2])
+        for _ in range(3):
+            assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+        [connection] = place.connections
+        assert math.isfinite(connection.until)
+        writer.write(b"\r\n")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+
+
+# What a head may hold
+
+
+HEAD = b"GET / HTTP/1.1\r\nhost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        HEAD + b"x: " + b"y" * HEAD_BYTES + b"\r\n\r\n",
+        HEAD + b"x: " + b"y" * (HEAD_BYTES + 400_000),
+        b"GET /" + b"y" * (HEAD_BYTES + 400_000),
+        HEAD + b"".join(b"x%d: y\r\n" % number for number in range(HEADERS)) + b"\r\n",
+    ],
+    ids=["one long header", "a header without an end", "a path without an end", "many headers"],
+)
+async def test_a_head_beyond_its_limits_is_refused_before_it_is_kept(said: bytes) -> None:
+    reached = False
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal reached
+        reached = True
+
+    async with serving(app, NEVER) as place:
+        reader, writer = await place.connect()
+        writer.write(said)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        assert problem(head + await reader.readexactly(length)) == (431, "too_large")
+    assert not reached
+
+
+async def test_a_head_at_its_limits_is_taken() -> None:
+    lines = [b"x%02d: y" % number for number in range(HEADERS - 2)]
+    lines.append(b"z: " + b"y" * (HEAD_BYTES - sum(len(line) + 4 for line in lines) - 60))
+    async with serving(plain, NEVER) as place:
+        reader, _ = await place.connect(HEAD + b"\r\n".join(lines) + b"\r\n\r\n")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+
+
+async def test_past_the_most_connections_the_next_is_told_to_come_back() -> None:
+    async with serving(plain, NEVER, connections=2) as place:
+        first, second = [await place.connect(GET) for _ in range(2)]
+        await asyncio.gather(answer(first[0]), answer(second[0]))
+        found = await place.heard(GET)
+        assert problem(found) == (503, "unavailable") and b"retry-after: 5" in found
+        first[1].write(GET)
+        assert (await answer(first[0])).startswith(b"HTTP/1.1 200")
+
+
+# When it is told to stop
+
+
+async def test_a_stop_finishes_what_is_in_the_making_and_waits_for_nobody_else() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            begun.set()
+            await go_on.wait()
+            await plain(scope, receive, send)
+        elif scope["path"] == "/large":
+            await large(scope, receive, send)
+        else:
+            await whole(scope, receive, send)
+
+    async with serving(app, Patience(stopping_seconds=SHORT, head_seconds=LONG, keep_alive_seconds=LONG)) as place:
+        making, _ = await place.connect(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        await begun.wait()
+        idle, _ = await place.connect(GET)
+        await answer(idle)
+        head, _ = await place.connect(b"GET / HTTP")
+        half, _ = await place.connect(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf")
+        await place.connect(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        await place.until(lambda: len(place.tasks) == 3)
+        place.server.should_exit = True
+        assert await idle.read() == b"" and await head.read() == b""
+        assert problem(await half.read()) == (503, "unavailable")
+        await place.until(lambda: len(place.connections) == 1)
+        go_on.set()
+        last = await making.read()
+        assert last.startswith(b"HTTP/1.1 200") and b"connection: close" in last
