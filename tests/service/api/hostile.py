@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import json
+import string
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,9 +29,12 @@ def bad_paths(draw: st.DrawFn, ours: Mapping[str, str], foreign: Sequence[str]) 
     provider = draw(
         st.sampled_from(["cloudsway"] * 5 + [*KINDS[1:], "klingon", "", "Cloudsway", "cloudsway%20", "..", "é"])
     )
-    match draw(
-        st.sampled_from(["cut", "flip", "add", "before", "within", "long", "other", "parts", "case", "any", "form"])
-    ):
+    kinds = ["whole", "cut", "flip", "last", "add", "before", "within", "long", "other", "parts", "case", "any", "form"]
+    match draw(st.sampled_from(kinds)):
+        case "whole":
+            token = good
+        case "last":
+            token = good[:-1] + draw(st.sampled_from(string.ascii_letters + string.digits + "-_"))
         case "cut":
             start = draw(st.integers(0, len(good)))
             token = good[start : draw(st.integers(start, len(good)))]

@@ -91,6 +91,16 @@ def test_a_database_that_cannot_be_used_is_told(spoilt: str, tmp_path: Path) -> 
     assert ("is not an SQLite database" if spoilt == "text" else "newer release") in ended.stdout
 
 
+def test_pushes_that_nobody_knows_are_counted(tmp_path: Path) -> None:
+    run_json("keys", "create", "--name", "me", "--scope", "tasks", cwd=tmp_path, settings=good())
+    with sqlite3.connect(tmp_path / "taskrelay.db") as raw:
+        raw.execute("INSERT INTO callbacks VALUES ('cbk_1', 'cloudsway', 'sub_restored', x'00', x'7b7d', 1)")
+    raw.close()
+    ended = run("doctor", cwd=tmp_path, settings=good())
+    assert ended.returncode == 0
+    assert "1 push of tasks it does not know" in ended.stdout
+
+
 def test_offline_opens_nothing(tmp_path: Path) -> None:
     told = run_json("doctor", "--offline", cwd=tmp_path, settings=good())
     assert told["ok"] is True and told["checks"] == []
