@@ -94,6 +94,7 @@ class Lanes:
         self._next_claim_at: int | None = 0
         self._failures: dict[LaneKey, int] = {}
         self._claiming = 0
+        self._seen_astray: set[tuple[LaneKind, str, int]] = set()
         self._stopping = False
 
     def arrived(self, batch: Batch) -> None:
@@ -198,9 +199,12 @@ class Lanes:
             else:
                 worker.lost = True
                 worker.ring(now)
+        held = {(one.lane.kind, one.lane.key, one.lane.epoch) for one in (*before, *self._workers.values())}
+        strays, self._seen_astray = self._seen_astray, alive - held
         if not (claiming or self._claiming):
-            held = {(one.lane.kind, one.lane.key, one.lane.epoch) for one in (*before, *self._workers.values())}
-            await self._return_strays(alive - held)
+            strays = self._seen_astray
+        # While a claim is on its way its lanes have no worker yet; one that had none a heartbeat ago is no part of it.
+        await self._return_strays(strays & self._seen_astray)
         return len(alive)
 
     async def _return_strays(self, strays: set[tuple[LaneKind, str, int]]) -> None:

@@ -118,7 +118,9 @@ class Oracle:
             if not any(order.prompt == row.prompt for row in self.tasks.values())
         }
         self.events.clear()
-        self.sim.subscribers.digests.clear()  # the same facts get the same ids, but another time stands in them
+        # The same facts get the same ids, but another time stands in them; what was sent before may still be on its way.
+        self.sim.subscribers.digests.clear()
+        self.sim.subscribers.forgotten_until = self.sim.wall() // 1_000_000
 
     def read(self) -> list[Row]:
         return [Row(*row) for row in self.db.execute(TASKS)]

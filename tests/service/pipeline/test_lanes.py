@@ -328,6 +328,25 @@ async def test_a_claim_that_was_cut_off_leaves_no_lane_behind(bench: Bench) -> N
     await until(lambda: bench.made[0].done == 1)
 
 
+async def test_a_lane_without_a_worker_is_given_back_although_another_claim_is_always_on_its_way(bench: Bench) -> None:
+    """Claims and heartbeats may keep step; whoever looked between claims only would never look."""
+    lanes = bench.open(linger_seconds=30)
+    await bench.add()
+    claiming = asyncio.create_task(lanes.run_once())
+    await asyncio.sleep(0)
+    claiming.cancel()
+    await asyncio.gather(claiming, return_exceptions=True)
+    async with asyncio.timeout(5):
+        while (await bench.rig.lane(*ENDPOINT)).owner is None:  # noqa: ASYNC110 (rows ring nobody)
+            await asyncio.sleep(0.001)
+    lanes._claiming = 1
+    await lanes.heartbeat()
+    assert (await bench.rig.lane(*ENDPOINT)).owner is not None, "it may be the one that is being claimed"
+    await lanes.heartbeat()
+    assert (await bench.rig.lane(*ENDPOINT)).owner is None
+    lanes._claiming = 0
+
+
 async def test_heartbeats_keep_leases_and_tell_whoever_lost_one(bench: Bench) -> None:
     bench.rig.ttl_seconds = 60.0
     lanes = bench.open(linger_seconds=30)
