@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz histories kill-test faults simulate mutants check bench polling lock clean
+.PHONY: help demo test test-slow fuzz histories kill-test faults simulate mutants check bench polling lock clean
 
 LOCK    := deploy/requirements-dev.txt
 VENV    := .venv
@@ -21,8 +21,11 @@ help: ## this list
 demo: $(READY) ## the whole thing on this machine: no account, nothing is paid
 	@$(VENV)/bin/taskrelay demo $(ARGS)
 
-test: $(READY) ## every test (make test ARGS="-k lanes" for some)
-	@$(VENV)/bin/pytest -n auto --dist loadfile $(ARGS)
+test: $(READY) ## every test but the slow ones (make test ARGS="-k lanes" for some)
+	@$(VENV)/bin/pytest -n auto --dist loadfile -m "not slow" $(ARGS)
+
+test-slow: $(READY) ## the slow ones: kills, full disks, stops, the demo, hours of trouble
+	@$(VENV)/bin/pytest -n auto --dist loadfile -m slow $(ARGS)
 
 FUZZED  := tests/service/providers/test_fuzz.py tests/service/api/test_door_fuzz.py tests/service/core/test_order.py tests/service/pipeline/test_order.py \
            tests/service/pipeline/test_order_two.py

@@ -18,6 +18,8 @@ from service.sandbox.jobs import Knobs
 from tests.e2e.stack import COMMAND, PATIENCE_SECONDS, Stack, installation
 from tests.faults.disk import Disk, Seam, some_disk
 
+pytestmark = pytest.mark.slow
+
 
 @asynccontextmanager
 async def on(disk: Disk, **settings: str) -> AsyncIterator[Stack]:

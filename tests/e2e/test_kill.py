@@ -29,6 +29,8 @@ from tests.e2e.stack import PATIENCE_SECONDS, Stack
 from tests.kill.nursery import Life, Nursery
 from tests.kill.plan import LOOK_UPS, RESENDS, STOPS
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = 14  # most of a scenario is waiting
 STOPPED_SECONDS = 2.5  # longer than the submission's deadline of 2 s
 REFERENCE = "once"

@@ -16,6 +16,8 @@ from tests.e2e.stack import installation
 from tests.e2e.test_disk import callback_path, ended, eventually, refused
 from tests.faults.disk import Seam
 
+pytestmark = pytest.mark.slow
+
 ANSWERED_WITHIN_SECONDS = 6.0
 WELL_WITHIN_SECONDS = 1.0
 

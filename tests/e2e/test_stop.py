@@ -19,6 +19,8 @@ from tests.e2e.stack import Stack, installation
 from tests.e2e.test_disk import bought, callback_path, creates
 from tests.faults.disk import Seam
 
+pytestmark = pytest.mark.slow
+
 STUCK = 100  # five hundred: make faults
 FINISHED_WITHIN_SECONDS = 25.0
 HEAD = "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n"

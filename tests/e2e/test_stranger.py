@@ -19,6 +19,8 @@ from starlette.routing import Route
 from service.net.server import listen
 from tests.e2e.stack import installation
 
+pytestmark = pytest.mark.slow
+
 LINK = "https://v16-kling-fdl.klingai.com/bs2/muse/o.mp4?ksSecret=8004a4f0fb0d97309d0549abd6d5f54e&ksTime=6a6ef86e"
 
 

@@ -8,6 +8,8 @@ from tests.polling.frontier import fewest
 from tests.polling.lengths import CHANGE, CHANGING, MISSTATED, STEADY, WIDE, Lengths
 from tests.polling.simulate import Figures, every_ten, fixed, learning
 
+pytestmark = pytest.mark.slow
+
 JOBS, LEARNED, DAYS = 300, 100, 3
 _, SPREAD, RARELY_SLOW, WITHOUT_MEMORY = WIDE
 

@@ -245,6 +245,9 @@ class Oracle:
             (position,),
         ).fetchall()
         for task_id, kind, sequence, hard, event, project in rows:
+            if task_id is None:  # of an endpoint, or an account: no task's sequence
+                self.sim.note("told", "-", kind)
+                continue
             told = self.events[task_id]
             if told and sequence <= told[-1][1]:
                 self.broken("I4", f"{task_id}: {kind} has sequence {sequence} after {told[-1][1]}")

@@ -23,6 +23,8 @@ from storage.records import Charge, LaneKind, Submission, SubmissionStatus, Task
 from tests.service.pipeline.parties import SECOND, Clock, open_network
 from tests.service.pipeline.rig import Rig, open_rig
 
+pytestmark = pytest.mark.slow
+
 COUNT = int(os.environ.get("DRAIN_TASKS", "600"))
 HOURS = 6
 QUIET = "A boat. [sandbox: no-push]"

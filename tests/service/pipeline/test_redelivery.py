@@ -160,6 +160,7 @@ async def test_a_sample_handed_to_a_running_lane_is_marked_too(rig: Rig) -> None
     await ended(rig, project)
     await rig.settle()
     assert (LaneKind.ENDPOINT, endpoint) in rig.workers
-    await send_sample(rig.recorder, endpoint, project)
+    sample = await send_sample(rig.recorder, endpoint, project)
     await rig.settle()
-    assert await rig.rows("SELECT duration_ms FROM attempts ORDER BY at DESC LIMIT 1") == [(0,)]
+    assert sample is not None
+    assert await rig.rows("SELECT duration_ms FROM attempts WHERE delivery_id = :id", id=sample.id) == [(0,)]

@@ -17,6 +17,8 @@ from storage.records import Charge, FailureCode, LaneKind, Task, TaskStatus
 from tests.service.pipeline.parties import SECOND, Wrapped
 from tests.service.pipeline.rig import Rig, open_rig
 
+pytestmark = pytest.mark.slow
+
 CLOUDSWAY = (LaneKind.ACCOUNT, "cloudsway")
 QUIET = "A boat. [sandbox: no-push]"
 

@@ -13,6 +13,8 @@ from service.cli.demo.command import MARK, MARK_TEXT
 from service.cli.demo.stage import ROOT
 from tests.service.cli.processes import Running, alive, run
 
+pytestmark = pytest.mark.slow
+
 
 def pids_in(lines: list[str]) -> list[int]:
     return [int(found[1]) for line in lines if (found := re.search(r"✓ \w+ +pid (\d+)", line))]
