@@ -210,7 +210,7 @@ async def test_fate_is_unknown_once_the_request_has_left(
     tls = authority.server(NAME) if scheme == "https" else None
     async with serving(fault, tls=tls) as seen:
         with pytest.raises(FateUnknown) as caught:
-            await client.drive(buy(), channel(seen.port, scheme=scheme), timeout_seconds=0.3)
+            await client.drive(buy(), channel(seen.port, scheme=scheme), timeout_seconds=0.8)
         assert (seen.connections, len(seen.requests)) == (1, 1)
     assert "acme: " in str(caught.value)
     assert "sk-canary" not in str(caught.value)
