@@ -376,7 +376,7 @@ async def test_a_lapsed_lane_that_is_claimed_anew_ends_its_first_worker(bench: B
     assert await lanes.run_once() == 1
     first, second = bench.made
     assert first.lost and not second.lost
-    await until(lambda: first.stopped and second.done == 1)
+    await until(lambda: first.stopped and first.done + second.done == 2)  # its last turn may have been under way
     assert lanes.worker(ENDPOINT) is second
     assert await lanes.heartbeat() == 1
     assert not second.lost
