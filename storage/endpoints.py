@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, LiteralString
 
-from storage import endpoint_secrets
+from storage import endpoint_secrets, subscriptions
 from storage.database import Connection
 from storage.dialect import select
 from storage.records import Endpoint, EndpointFormat, EndpointStatus, light
 
 COLUMNS: LiteralString = """
     id, project_id, url, status, hidden, description, events, filter, format, headers, max_in_flight, rate_limit, retry_schedule,
-    expires_at, disabled_reason, inactive_since, health, tested_at, created_at, updated_at
+    expires_at, disabled_reason, inactive_since, health, tested_at, created_at, updated_at, signatures
 """
 
 INSERT = """
     INSERT INTO endpoints (id, project_id, url, status, hidden, description, events, filter, format, headers, max_in_flight,
-        rate_limit, retry_schedule, expires_at, disabled_reason, inactive_since, health, tested_at, created_at, updated_at)
+        rate_limit, retry_schedule, expires_at, disabled_reason, inactive_since, health, tested_at, created_at, updated_at,
+        signatures)
     VALUES (:id, :project_id, :url, :status, :hidden, :description, :events, :filter, :format, :headers, :max_in_flight,
         :rate_limit, :retry_schedule, :expires_at, :disabled_reason, :inactive_since, :health, :tested_at, :created_at,
-        :updated_at)
+        :updated_at, :signatures)
     ON CONFLICT (project_id, url) WHERE hidden = 1 DO NOTHING
 """
 
@@ -28,7 +29,8 @@ SAVE = """
     UPDATE endpoints SET url = :url, status = :status, description = :description, events = :events, filter = :filter,
            format = :format, headers = :headers, max_in_flight = :max_in_flight, rate_limit = :rate_limit,
            retry_schedule = :retry_schedule, expires_at = :expires_at, disabled_reason = :disabled_reason,
-           inactive_since = :inactive_since, health = :health, tested_at = :tested_at, updated_at = :updated_at
+           inactive_since = :inactive_since, health = :health, tested_at = :tested_at, updated_at = :updated_at,
+           signatures = :signatures
      WHERE id = :id AND deleted_at IS NULL AND hidden = 0
 """
 
@@ -39,6 +41,11 @@ GET = select(
 LOCK = select(
     COLUMNS,
     "FROM endpoints WHERE id = :id AND project_id = :project_id AND deleted_at IS NULL AND hidden = 0 /*postgres: FOR UPDATE */",
+)
+
+LOCK_OWED = select(
+    COLUMNS,
+    "FROM endpoints WHERE id = :id AND project_id = :project_id AND deleted_at IS NULL /*postgres: FOR UPDATE */",
 )
 
 BY_ID = select(COLUMNS, "FROM endpoints WHERE id = :id AND deleted_at IS NULL")
@@ -79,6 +86,23 @@ DISABLE = """
  RETURNING id
 """
 
+# Every endpoint is looked at: asked when an account is paused, resumed or missed, and when a process starts.
+NAMING_ACCOUNTS = """
+    SELECT DISTINCT project_id FROM endpoints
+     WHERE events LIKE '%account.%' AND deleted_at IS NULL AND hidden = 0 AND status <> 'disabled'
+       AND (expires_at IS NULL OR expires_at > :now)
+     ORDER BY project_id
+     LIMIT :batch
+"""
+
+# Every endpoint is looked at, when a person asks what is wrong with this installation.
+AILING = """
+    SELECT id, project_id, status, disabled_reason, expires_at, health FROM endpoints
+     WHERE hidden = 0 AND deleted_at IS NULL AND (status <> 'active' OR health IS NOT NULL OR expires_at <= :soon)
+     ORDER BY id
+     LIMIT :batch
+"""
+
 NOTE_HEALTH = "UPDATE endpoints SET health = :health WHERE id = :id AND hidden = 0 AND deleted_at IS NULL"
 
 
@@ -94,11 +118,13 @@ class Subscription:
 
 async def insert(tx: Connection, endpoint: Endpoint) -> None:
     await tx.fetch(INSERT, _params(endpoint))
+    await subscriptions.follow(tx, endpoint)
 
 
 async def save(tx: Connection, endpoint: Endpoint) -> None:
     """Write a changed endpoint back. Read it with `lock` in the same transaction."""
     await tx.fetch(SAVE, _params(endpoint))
+    await subscriptions.follow(tx, endpoint)
 
 
 def _params(endpoint: Endpoint) -> dict[str, object]:
@@ -123,6 +149,7 @@ def _params(endpoint: Endpoint) -> dict[str, object]:
         "tested_at": endpoint.tested_at,
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
+        "signatures": endpoint.signatures,
     }
 
 
@@ -135,6 +162,12 @@ async def get(tx: Connection, endpoint_id: str, project_id: str) -> Endpoint | N
 async def lock(tx: Connection, endpoint_id: str, project_id: str) -> Endpoint | None:
     """The same, for a transaction that is going to change it."""
     rows = await tx.fetch(LOCK, {"id": endpoint_id, "project_id": project_id})
+    return from_row(rows[0]) if rows else None
+
+
+async def lock_owed(tx: Connection, endpoint_id: str, project_id: str) -> Endpoint | None:
+    """For a transaction that is going to owe it something: also one that carries per-task URLs."""
+    rows = await tx.fetch(LOCK_OWED, {"id": endpoint_id, "project_id": project_id})
     return from_row(rows[0]) if rows else None
 
 
@@ -156,6 +189,29 @@ async def wanting(tx: Connection, projects: Iterable[str], *, now: int) -> list[
     return [Subscription(*row) for row in rows]
 
 
+async def naming_accounts(tx: Connection, *, now: int, batch: int) -> list[str]:
+    """Projects of which an endpoint names events of accounts; `*` alone names none."""
+    return [str(project) for (project,) in await tx.fetch(NAMING_ACCOUNTS, {"now": now, "batch": batch})]
+
+
+@light(frozen=True, slots=True)
+class Ailing:
+    """An endpoint that is not simply well."""
+
+    id: str
+    project_id: str
+    status: EndpointStatus
+    disabled_reason: str | None
+    expires_at: int | None
+    health: str | None
+
+
+async def ailing(tx: Connection, *, soon: int, batch: int) -> list[Ailing]:
+    """Endpoints of all projects, for whoever runs this installation: paused, disabled, failing, or with a lease over by then."""
+    rows: list[Any] = await tx.fetch(AILING, {"soon": soon, "batch": batch})
+    return [Ailing(id, project, EndpointStatus(status), *rest) for id, project, status, *rest in rows]
+
+
 async def expired(tx: Connection, *, now: int, batch: int) -> list[Endpoint]:
     """Those whose lease has ended and that are not disabled yet."""
     return [from_row(row) for row in await tx.fetch(EXPIRED, {"now": now, "batch": batch})]
@@ -171,6 +227,7 @@ async def delete(tx: Connection, endpoint_id: str, project_id: str, *, now: int)
     deleted = bool(await tx.fetch(DELETE, {"id": endpoint_id, "project_id": project_id, "now": now}))
     if deleted:
         await endpoint_secrets.forget(tx, endpoint_id)
+        await subscriptions.end(tx, endpoint_id)
     return deleted
 
 
@@ -181,7 +238,10 @@ async def known(tx: Connection, endpoint_id: str, project_id: str) -> bool:
 
 async def disable(tx: Connection, endpoint_id: str, reason: str, *, now: int) -> bool:
     """Stop sending to it. Returns whether it was being sent to; hidden endpoints are never disabled."""
-    return bool(await tx.fetch(DISABLE, {"id": endpoint_id, "reason": reason, "now": now}))
+    disabled = bool(await tx.fetch(DISABLE, {"id": endpoint_id, "reason": reason, "now": now}))
+    if disabled:
+        await subscriptions.end(tx, endpoint_id)
+    return disabled
 
 
 async def note_health(tx: Connection, endpoint_id: str, health: str | None) -> None:
@@ -212,4 +272,5 @@ def from_row(row: Any) -> Endpoint:
         tested_at=row[17],
         created_at=row[18],
         updated_at=row[19],
+        signatures=row[20],
     )

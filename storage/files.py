@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import sqlite3
 from pathlib import Path
 
 from storage.errors import StorageError
@@ -48,6 +50,48 @@ def filesystem_of(folder: Path) -> str | None:
             if folder.is_relative_to(point):
                 found = max(found, (len(point.parts), right.split(" ")[0]), key=lambda one: one[0])
     return found[1]
+
+
+def claim(path: str) -> int:
+    """Become the one process that serves this file, until the descriptor that is returned is closed or the process ends.
+
+    Raises StorageError naming the process that has it.
+    """
+    lock = os.open(f"{os.path.realpath(path)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise StorageError(
+            f"{path} is served by process {owner}. One process per SQLite file; for replicas use PostgreSQL"
+        ) from error
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    return lock
+
+
+def holder(path: str) -> str | None:
+    """The process that serves this file, None when nobody does. Looks without making a lock file.
+
+    For the moment of looking a process that wants to serve is refused; a person who starts one while `doctor` runs starts it again.
+    """
+    try:
+        lock = os.open(f"{os.path.realpath(path)}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+    finally:
+        os.close(lock)
+    return None
+
+
+def sqlite_version() -> tuple[int, ...]:
+    """Of the library that this Python brings."""
+    return sqlite3.sqlite_version_info
 
 
 def create_private(path: str) -> None:

@@ -14,7 +14,7 @@ from storage.database import Connection
 from storage.dialect import select
 from storage.records import Lane, LaneKind
 
-COLUMNS: LiteralString = "kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds"
+COLUMNS: LiteralString = "kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds, care"
 
 ARRIVE = """
     INSERT INTO lanes (kind, key, epoch, until, next_due_at) VALUES (:kind, :key, 0, 0, :due_at)
@@ -36,7 +36,7 @@ CLAIM = """
     UPDATE lanes SET owner = :owner, epoch = epoch + 1,
            until = /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */ + :ttl
      WHERE (kind, key) IN (SELECT kind, key FROM due)
- RETURNING kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds
+ RETURNING kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds, care
 """
 
 NEXT_CLAIM = """
@@ -71,9 +71,19 @@ HEALTH = """
      WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
 """
 
+# What a person orders is beside what the owner writes, so neither overwrites the other's.
+ORDER = """
+    INSERT INTO lanes (kind, key, epoch, until, care, holds) VALUES ('account', :key, 0, 0, :care, :holds)
+    ON CONFLICT (kind, key) DO UPDATE SET care = excluded.care, holds = excluded.holds
+"""
+
+CARE = "SELECT care FROM lanes WHERE kind = 'account' AND key = :key"
+
 VOID_LEASES = "UPDATE lanes SET owner = NULL, until = 0 WHERE owner IS NOT NULL"
 
 GET = select(COLUMNS, "FROM lanes WHERE kind = :kind AND key = :key")
+
+LOCK = select(COLUMNS, "FROM lanes WHERE kind = :kind AND key = :key /*postgres: FOR UPDATE */")
 
 # Lanes that have work but no time: a bug elsewhere, mended here and counted.
 STRANDED_ENDPOINTS = """
@@ -95,9 +105,19 @@ STRANDED_ENDPOINTS = """
 """
 
 STRANDED_ACCOUNTS = """
-    UPDATE lanes SET next_due_at = (SELECT min(t.due_at) FROM tasks t WHERE t.account = lanes.key AND t.due_at IS NOT NULL)
+    UPDATE lanes SET next_due_at = (
+            SELECT min(at) FROM (
+                SELECT min(t.due_at) AS at FROM tasks t
+                 WHERE t.account = lanes.key AND t.due_at IS NOT NULL AND t.status = 'queued'
+                UNION ALL
+                SELECT min(t.due_at) AS at FROM tasks t
+                 WHERE t.account = lanes.key AND t.due_at IS NOT NULL AND t.status <> 'queued'
+            ) AS halves)
      WHERE kind = 'account' AND owner IS NULL AND next_due_at IS NULL
-       AND EXISTS (SELECT 1 FROM tasks t WHERE t.account = lanes.key AND t.due_at IS NOT NULL)
+       AND (EXISTS (SELECT 1 FROM tasks t
+                     WHERE t.account = lanes.key AND t.due_at IS NOT NULL AND t.status = 'queued')
+            OR EXISTS (SELECT 1 FROM tasks t
+                        WHERE t.account = lanes.key AND t.due_at IS NOT NULL AND t.status <> 'queued'))
  RETURNING key
 """
 
@@ -145,6 +165,23 @@ async def save_health(tx: Connection, lane: Lane) -> None:
     await tx.fetch(HEALTH, {**_who(lane), **_health(lane)})
 
 
+async def lock(tx: Connection, kind: LaneKind, key: str) -> Lane | None:
+    """A lane as it is stored, whoever owns it; held until the end of the transaction."""
+    rows = await tx.fetch(LOCK, {"kind": kind.value, "key": key})
+    return _lane(rows[0]) if rows else None
+
+
+async def order(tx: Connection, account: str, *, care: str | None, holds: str | None) -> None:
+    """Keep what a person ordered of an account, and the holds that this leaves. Read the lane with `lock` before."""
+    await tx.fetch(ORDER, {"key": account, "care": care, "holds": holds})
+
+
+async def care(tx: Connection, account: str) -> str | None:
+    """What people ordered of an account."""
+    rows = await tx.fetch(CARE, {"key": account})
+    return str(rows[0][0]) if rows and rows[0][0] is not None else None
+
+
 async def void_leases(tx: Connection) -> None:
     """End every lease. Only for a process that alone may serve the database."""
     await tx.fetch(VOID_LEASES)
@@ -180,4 +217,5 @@ def _lane(row: Any) -> Lane:
         breaker=row[6],
         held_until=row[7],
         holds=row[8],
+        care=row[9],
     )

@@ -13,7 +13,7 @@ from typing import Any, LiteralString
 from storage import endpoints, tasks
 from storage.database import Connection
 from storage.dialect import select
-from storage.records import Attempt, Delivery, DeliveryStatus, Endpoint, Event, Task
+from storage.records import Attempt, Delivery, DeliveryStatus, Endpoint, Task
 
 # Sorts behind every id whatever the collation: prefixes are lower-case letters, none begins with z.
 BEHIND_ALL = "zz"
@@ -49,57 +49,10 @@ UNCONFIRMED = """
      LIMIT :batch
 """
 
-EVENT_COLUMNS: LiteralString = (
-    "id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, test, position"
-)
-EVENTS = select(
-    EVENT_COLUMNS,
-    """
-      FROM events
-     WHERE project_id = :project_id AND position > :after AND test = 0 AND (CAST(:type AS TEXT) IS NULL OR type = :type)
-     ORDER BY position
-     LIMIT :batch
-""",
-)
-EVENTS_NEWEST = select(
-    EVENT_COLUMNS,
-    """
-      FROM events
-     WHERE project_id = :project_id AND position < :after AND test = 0 AND (CAST(:type AS TEXT) IS NULL OR type = :type)
-     ORDER BY position DESC
-     LIMIT :batch
-""",
-)
-# A task has a handful of events: all of them are read, and the page is cut from them.
-EVENTS_OF_TASK = select(
-    EVENT_COLUMNS, "FROM events WHERE task_id = :task AND project_id || '' = :project_id ORDER BY sequence"
-)
-EVENT = select(EVENT_COLUMNS, "FROM events WHERE id = :id AND project_id || '' = :project_id")
-
 DELIVERY_COLUMNS: LiteralString = """
     d.id, d.event_id, d.endpoint_id, d.project_id, d.task_id, d.event_type, d.status, d.attempts, d.url, d.due_at, d.created_at,
-    d.updated_at
+    d.updated_at, d.spent, d.restarted_at
 """
-DELIVERY_TAIL: LiteralString = """
-       AND d.id < :after
-       AND (CAST(:status AS TEXT) IS NULL OR d.status = :status)
-       AND (CAST(:endpoint AS TEXT) IS NULL OR d.endpoint_id = :endpoint)
-       AND (CAST(:task AS TEXT) IS NULL OR d.task_id = :task)
-     ORDER BY d.id DESC
-     LIMIT :batch
-"""
-DELIVERIES = select(DELIVERY_COLUMNS, "FROM deliveries d WHERE d.project_id = :project_id" + DELIVERY_TAIL)
-DELIVERIES_OF_EVENT = select(
-    DELIVERY_COLUMNS,
-    "FROM deliveries d WHERE d.event_id = :event AND d.project_id || '' = :project_id" + DELIVERY_TAIL,
-)
-DELIVERIES_OF_TASK = select(
-    DELIVERY_COLUMNS,
-    """
-      FROM deliveries d
-     WHERE d.event_id IN (SELECT e.id FROM events e WHERE e.task_id = :task) AND d.project_id || '' = :project_id"""  # noqa: S608 (literals of ours)
-    + DELIVERY_TAIL,
-)
 DELIVERY = select(DELIVERY_COLUMNS, "FROM deliveries d WHERE d.id = :id AND d.project_id = :project_id")
 
 ATTEMPTS = """
@@ -173,66 +126,9 @@ async def unconfirmed(
     return [str(task_id) for (task_id,) in rows]
 
 
-async def event_page(
-    tx: Connection,
-    project_id: str,
-    *,
-    after: int | None,
-    limit: int,
-    type: str | None = None,
-    task: str | None = None,
-    newest_first: bool = False,
-) -> list[Event]:
-    """Events behind the position `after` in the direction of reading; None: from its beginning."""
-    start = after if after is not None else LAST if newest_first else 0
-    if task is not None:
-        found = [_event(row) for row in await tx.fetch(EVENTS_OF_TASK, {"task": task, "project_id": project_id})]
-        found = [event for event in found if type is None or event.type == type]
-        found.sort(key=lambda event: event.position or 0, reverse=newest_first)
-        return [event for event in found if _follows(event.position or 0, start, newest_first)][:limit]
-    params = {"project_id": project_id, "after": start, "type": type, "batch": limit}
-    return [_event(row) for row in await tx.fetch(EVENTS_NEWEST if newest_first else EVENTS, params)]
-
-
-def _follows(position: int, start: int, newest_first: bool) -> bool:
-    return position < start if newest_first else position > start
-
-
-async def event(tx: Connection, event_id: str, project_id: str) -> Event | None:
-    rows = await tx.fetch(EVENT, {"id": event_id, "project_id": project_id})
-    return _event(rows[0]) if rows else None
-
-
-async def delivery_page(
-    tx: Connection,
-    project_id: str,
-    *,
-    after: str | None,
-    limit: int,
-    status: str | None = None,
-    endpoint: str | None = None,
-    event: str | None = None,
-    task: str | None = None,
-) -> list[Delivery]:
-    """Deliveries older than the id `after`, newest first."""
-    params: dict[str, object] = {
-        "project_id": project_id,
-        "after": after or BEHIND_ALL,
-        "status": status,
-        "endpoint": endpoint,
-        "task": task,
-        "batch": limit,
-    }
-    if event is not None:
-        rows = await tx.fetch(DELIVERIES_OF_EVENT, {**params, "event": event})
-    else:
-        rows = await tx.fetch(DELIVERIES_OF_TASK if task is not None else DELIVERIES, params)
-    return [_delivery(row) for row in rows]
-
-
 async def delivery(tx: Connection, delivery_id: str, project_id: str) -> Delivery | None:
     rows = await tx.fetch(DELIVERY, {"id": delivery_id, "project_id": project_id})
-    return _delivery(rows[0]) if rows else None
+    return delivery_of(rows[0]) if rows else None
 
 
 async def attempts(tx: Connection, delivery_ids: Sequence[str]) -> dict[str, list[Attempt]]:
@@ -260,24 +156,8 @@ async def endpoint_page(tx: Connection, project_id: str, *, after: str | None, l
     return [endpoints.from_row(row) for row in rows]
 
 
-def _event(row: Any) -> Event:
-    return Event(
-        id=row[0],
-        project_id=row[1],
-        task_id=row[2],
-        provider=row[3],
-        model=row[4],
-        type=row[5],
-        sequence=row[6],
-        created_at=row[7],
-        body=bytes(row[8]),
-        hard=bool(row[9]),
-        test=bool(row[10]),
-        position=row[11],
-    )
-
-
-def _delivery(row: Any) -> Delivery:
+def delivery_of(row: Any) -> Delivery:
+    """A row of `DELIVERY_COLUMNS`."""
     return Delivery(
         id=row[0],
         event_id=row[1],
@@ -291,4 +171,6 @@ def _delivery(row: Any) -> Delivery:
         due_at=row[9],
         created_at=row[10],
         updated_at=row[11],
+        spent=row[12],
+        restarted_at=row[13],
     )

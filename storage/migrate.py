@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from contextlib import closing
 from importlib import resources
+from pathlib import Path
 
 from storage.dialect import sqlite_schema
 from storage.errors import StorageError
@@ -28,6 +30,16 @@ def statements(text: str) -> list[str]:
     """The statements of a migration file; each ends with `;` at the end of a line."""
     parts = [part.strip() for part in (text + "\n").split(";\n")]
     return [f"{part}\n;" if part.endswith(")") else part for part in parts if part]
+
+
+def behind(path: str) -> list[str]:
+    """What this release would still apply to the SQLite file. Only looks; of a file that cannot be read nothing is said."""
+    try:
+        with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as raw:
+            done = {number for (number,) in raw.execute("SELECT number FROM migrations")}
+    except sqlite3.Error:
+        return []
+    return [name for number, name, _ in migrations() if number not in done]
 
 
 def migrate_sqlite(raw: sqlite3.Connection, now: int) -> None:

@@ -76,10 +76,12 @@ CANCEL_AGAIN = """
      WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts > 0
 """
 
-# By hand, whatever became of it: due at once, with the whole schedule before it again.
+# By hand, whatever became of it: due at once, with the whole schedule before it again. A test is made anew, not again:
+# how often that may be is limited.
 RESTART = """
     UPDATE deliveries SET status = 'pending', due_at = :now, spent = attempts, restarted_at = :now, updated_at = :now
      WHERE id = :id AND project_id = :project_id
+       AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = deliveries.event_id AND e.test = 1)
  RETURNING endpoint_id
 """
 
@@ -222,6 +224,6 @@ async def cancel_pending(tx: Connection, endpoint_id: str, *, now: int) -> None:
 
 
 async def restart(tx: Connection, delivery_id: str, project_id: str, *, now: int) -> str | None:
-    """Make a delivery due, whatever became of it. Returns its endpoint, or None when there is no such delivery."""
+    """Make a delivery due, whatever became of it. Returns its endpoint, or None when there is no such delivery or it is a test."""
     rows = await tx.fetch(RESTART, {"id": delivery_id, "project_id": project_id, "now": now})
     return str(rows[0][0]) if rows else None

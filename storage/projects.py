@@ -26,14 +26,6 @@ SET_POLICY = "UPDATE projects SET on_ambiguous = :on_ambiguous WHERE id = :id"
 
 ALL = "SELECT id, name, secret, on_ambiguous, created_at FROM projects ORDER BY id"
 
-SEALED = """
-    SELECT min(secret) FROM projects GROUP BY substr(secret, 1, 11)
-    UNION
-    SELECT min(sealed) FROM endpoint_secrets GROUP BY substr(sealed, 1, 11)
-    UNION
-    SELECT min(headers) FROM endpoints WHERE headers IS NOT NULL GROUP BY substr(headers, 1, 11)
-"""
-
 INSERT_KEY = """
     INSERT INTO api_keys (id, project_id, name, digest, scopes, created_at)
     VALUES (:id, :project_id, :name, :digest, :scopes, :created_at)
@@ -90,11 +82,6 @@ async def set_policy(tx: Connection, project_id: str, on_ambiguous: OnAmbiguous)
 
 async def every(tx: Connection) -> list[Project]:
     return [_project(row) for row in await tx.fetch(ALL)]
-
-
-async def sealed(tx: Connection) -> list[str]:
-    """One sealed secret per key that sealed any: its first 11 characters name the key."""
-    return [str(found) for (found,) in await tx.fetch(SEALED)]
 
 
 async def insert_key(tx: Connection, key: ApiKey) -> None:

@@ -153,6 +153,8 @@ class Output:
     type: str = "video"
     duration: str | None = None
     expires_at: int | None = None
+    told_at: int | None = None  # when the provider gave this link, where it was asked for one after the end
+    gone_at: int | None = None  # when it was settled that the provider has it no more
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -206,6 +208,7 @@ class Task:
     on_ambiguous: OnAmbiguous = OnAmbiguous.HOLD  # the project's when the task was made
     permitted_at: int | None = None  # somebody accepted a possible second charge; the next intent uses it up
     surplus: tuple[Surplus, ...] = ()
+    erased_at: int | None = None  # its prompt, inputs and outputs are gone, at its client's wish
     streak: Streak | None = None
     streak_count: int = 0
     streak_since: int | None = None
@@ -304,6 +307,7 @@ class Endpoint:
     filter: str | None = None  # JSON text of core.filters; None: whatever the event is about
     format: EndpointFormat = EndpointFormat.STANDARD
     headers: str | None = None  # sealed JSON object of the headers sent with every attempt
+    signatures: str = "v1"  # comma-separated: what its events are signed with, v1, v1a or both
     max_in_flight: int = 8
     rate_limit: int | None = None  # attempts a second
     retry_schedule: str | None = None  # JSON list of the seconds before each retry; None: ours
@@ -317,6 +321,24 @@ class Endpoint:
 
 
 @light(frozen=True, slots=True, kw_only=True)
+class Party:
+    """Whom a delivery is owed to, deleted or not, as far as it decides what comes next. `breaker`, `held_until`: of its lane."""
+
+    id: str
+    url: str
+    status: EndpointStatus = EndpointStatus.ACTIVE
+    hidden: bool = False
+    deleted_at: int | None = None
+    disabled_reason: str | None = None
+    inactive_since: int | None = None
+    expires_at: int | None = None
+    rate_limit: int | None = None
+    retry_schedule: str | None = None
+    breaker: str | None = None
+    held_until: int | None = None
+
+
+@light(frozen=True, slots=True, kw_only=True)
 class EndpointSecret:
     """One of the secrets that sign for an endpoint. The newest is in force; older ones sign beside it until they retire."""
 
@@ -325,6 +347,18 @@ class EndpointSecret:
     sealed: str
     created_at: int
     retires_at: int | None = None
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A key pair of v1a. The newest is in force; older ones sign beside it until they expire."""
+
+    id: str
+    project_id: str
+    public_key: str  # whpk_…
+    sealed: str  # the private half
+    created_at: int
+    expires_at: int | None = None
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -341,6 +375,8 @@ class Delivery:
     attempts: int = 0
     url: str | None = None  # a per-task URL; None: the endpoint's own
     due_at: int | None
+    spent: int = 0  # attempts made before it was last restarted by hand
+    restarted_at: int | None = None
     created_at: int
     updated_at: int
 
@@ -371,6 +407,7 @@ class Lane:
     breaker: str | None = None  # JSON of core.schedule.Breaker
     held_until: int | None = None  # of an endpoint: nothing is sent before this
     holds: str | None = None  # of an account: JSON of core.holding.Holds
+    care: str | None = None  # of an account: JSON of core.care.Care
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -400,11 +437,12 @@ class ApiKey:
 
 @light(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """Who decided something that may cost money, and what. `key_id` None: a policy that the project had set."""
+    """Who ordered what. `key_id` None: nobody, but a policy or a rule that the project lives by."""
 
     id: str
     project_id: str
     task_id: str | None
+    endpoint_id: str | None = None
     key_id: str | None
     action: str
     detail: str  # JSON text

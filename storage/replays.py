@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from storage.database import Connection
+from storage.delivery_pages import GIVEN_UP
 from storage.records import Delivery, light
 
 LAST_POSITION = "SELECT max(position) FROM events WHERE project_id = :project_id"
@@ -35,9 +36,10 @@ RESTART_FAILED = """
     UPDATE deliveries SET status = 'pending', due_at = :now, spent = attempts, restarted_at = :now, updated_at = :now
      WHERE id IN (
         SELECT d.id FROM deliveries d
-         WHERE d.endpoint_id = :endpoint_id AND d.due_at IS NULL AND d.status <> 'delivered' AND d.created_at >= :since
+         WHERE d.project_id = :project_id AND d.status = :status AND d.endpoint_id = :endpoint_id
+           AND d.due_at IS NULL AND d.status <> 'delivered' AND d.id >= :floor AND d.created_at >= :since
            AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = d.event_id AND e.test = 1)
-         ORDER BY d.created_at
+         ORDER BY d.id
          LIMIT :batch)
  RETURNING id
 """
@@ -100,7 +102,12 @@ async def owe(tx: Connection, deliveries: Sequence[Delivery]) -> int:
     )
 
 
-async def restart_failed(tx: Connection, endpoint_id: str, *, since: int, now: int, batch: int) -> int:
-    """Make what was given up due again, oldest first. Returns how many."""
-    params = {"endpoint_id": endpoint_id, "since": since, "now": now, "batch": batch}
-    return len(await tx.fetch(RESTART_FAILED, params))
+async def restart_failed(
+    tx: Connection, endpoint_id: str, project_id: str, *, since: int, floor: str, now: int, batch: int
+) -> int:
+    """Make what was given up due again. Returns how many. `floor`: sorts before the ids of all that were made since then."""
+    params = {"endpoint_id": endpoint_id, "project_id": project_id, "since": since, "floor": floor, "now": now}
+    count = 0
+    for status in GIVEN_UP:
+        count += len(await tx.fetch(RESTART_FAILED, {**params, "status": status.value, "batch": batch - count}))
+    return count

@@ -12,7 +12,6 @@ Measured reasons for its shape:
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 import sys
@@ -42,6 +41,8 @@ PRAGMAS = (
     "synchronous = FULL",
     "foreign_keys = ON",
     "trusted_schema = OFF",
+    # What is erased is overwritten: whether a library does so by itself depends on how it was built (Debian's does, others do not).
+    "secure_delete = ON",
     f"wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}",
     "temp_store = MEMORY",
 )
@@ -218,18 +219,7 @@ class SQLiteDatabase:
 
         Raises StorageError naming the process that has it. Short commands need no claim: they only write.
         """
-        lock = os.open(f"{os.path.realpath(self.path)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
-            os.close(lock)
-            raise StorageError(
-                f"{self.path} is served by process {owner}. One process per SQLite file; for replicas use PostgreSQL"
-            ) from error
-        os.ftruncate(lock, 0)
-        os.write(lock, str(os.getpid()).encode())
-        self._lock = lock
+        self._lock = files.claim(self.path)
         return True
 
     async def _run(self) -> None:

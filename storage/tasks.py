@@ -1,4 +1,4 @@
-"""Tasks and their submissions: the only statements that write `tasks`."""
+"""Tasks: the only statements that write `tasks`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from storage.records import (
     OnAmbiguous,
     Output,
     Streak,
-    Submission,
-    SubmissionStatus,
     Surplus,
     Task,
     TaskStatus,
@@ -32,7 +30,7 @@ COLUMNS: LiteralString = """
     t.submissions, t.submission_deadline_at, t.resends, t.streak, t.streak_count, t.streak_since, t.streak_last_at,
     t.sequence, t.version, t.due_at,
     t.deadline_at, t.created_at, t.submitted_at, t.finished_at, t.updated_at, t.fallbacks,
-    t.on_ambiguous, t.adopted_at, t.permitted_at, t.surplus
+    t.on_ambiguous, t.adopted_at, t.permitted_at, t.surplus, t.erased_at
 """
 
 INSERT = """
@@ -40,13 +38,14 @@ INSERT = """
         webhook_endpoint_id, webhook_url, webhook_events, phase, provider_status, provider_task_id, progress, outputs, failure,
         final_at, late, charge, cost_unit, cost_estimated, cost_charged, unit_price, submissions, submission_deadline_at, resends,
         streak, streak_count, streak_since, streak_last_at, sequence, version, due_at, deadline_at, created_at, submitted_at, finished_at,
-        updated_at, fallbacks, on_ambiguous, adopted_at, permitted_at, surplus)
+        updated_at, fallbacks, on_ambiguous, adopted_at, permitted_at, surplus, erased_at)
     VALUES (:id, :project_id, :account, :provider, :model, :status, :input, :provider_options, :metadata, :reference,
         :webhook_endpoint_id, :webhook_url, :webhook_events, :phase, :provider_status, :provider_task_id, :progress, :outputs,
         :failure, :final_at, :late, :charge, :cost_unit, :cost_estimated, :cost_charged, :unit_price, :submissions,
         :submission_deadline_at, :resends, :streak, :streak_count, :streak_since, :streak_last_at,
         :sequence, :version, :due_at, :deadline_at, :created_at,
-        :submitted_at, :finished_at, :updated_at, :fallbacks, :on_ambiguous, :adopted_at, :permitted_at, :surplus)
+        :submitted_at, :finished_at, :updated_at, :fallbacks, :on_ambiguous, :adopted_at, :permitted_at, :surplus,
+        :erased_at)
 """
 
 # Compare-and-set on the version that was read. No row back means another writer was first.
@@ -106,57 +105,6 @@ OWNER_OF_PROVIDER_TASK = """
     SELECT account, provider_task_id, id FROM tasks WHERE account = :account AND provider_task_id = :provider_task_id
 """
 
-DUE = select(
-    COLUMNS,
-    """
-      FROM tasks t
-     WHERE t.account = :account AND t.status = :status AND t.due_at <= :now
-     ORDER BY t.due_at, t.id
-     LIMIT :batch
-""",
-)
-
-# Anybody after whom the account can be asked: the repeated condition is that of `tasks_open`.
-PROCESSING_ONE = select(
-    COLUMNS,
-    """
-      FROM tasks t
-     WHERE t.account = :account AND t.status = 'processing' AND t.status IN ('submitting', 'unconfirmed', 'processing')
-     LIMIT 1
-""",
-)
-
-BOUND_ONE = select(
-    COLUMNS,
-    """
-      FROM tasks t
-     WHERE t.account = :account AND t.provider_task_id IS NOT NULL
-     ORDER BY t.provider_task_id DESC
-     LIMIT 1
-""",
-)
-
-# What may not wait its turn behind thousands that are due: their account cannot be asked, and these must end. SQLite would
-# rather walk those thousands, in the index that the other queries of an account use.
-PAST_DEADLINE = select(
-    COLUMNS,
-    """
-      FROM tasks t /*sqlite:*/ INDEXED BY tasks_overdue /*postgres: */
-     WHERE t.finished_at IS NULL AND t.deadline_at <= :now AND t.due_at <= :now AND t.account = :account
-       AND t.status IN (SELECT /*sqlite:*/ value FROM json_each(:statuses) /*postgres: unnest(:statuses::text[]) */)
-     ORDER BY t.deadline_at
-     LIMIT :batch
-""",
-)
-
-NEXT_DUE = """
-    SELECT min(due_at) FROM tasks WHERE account = :account AND status = :status AND due_at IS NOT NULL
-"""
-
-NEXT_DUE_AFTER = """
-    SELECT min(due_at) FROM tasks WHERE account = :account AND status = :status AND due_at > :now
-"""
-
 READ = select(
     COLUMNS,
     """
@@ -164,49 +112,6 @@ READ = select(
      WHERE t.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
 """,
 )
-
-# Names all statuses of `tasks_open` too: SQLite uses a partial index only for a query that repeats its condition.
-ADRIFT = """
-    SELECT t.id, s.id FROM tasks t JOIN submissions s ON s.task_id = t.id AND s.number = t.submissions
-     WHERE t.account = :account AND t.status = 'submitting' AND t.status IN ('submitting', 'unconfirmed', 'processing')
-     ORDER BY t.id
-"""
-
-OPEN_AT_PROVIDER = """
-    SELECT count(*) FROM tasks WHERE account = :account AND status IN ('submitting', 'unconfirmed', 'processing')
-"""
-
-# Up to a bound: to choose the account with the fewest, more than that is all the same.
-OPEN_AT_MOST = """
-    SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks
-                                   WHERE account = :account AND status = 'queued' AND due_at IS NOT NULL LIMIT :bound) AS q)
-         + (SELECT count(*) FROM (SELECT 1 FROM tasks
-                                   WHERE account = :account AND status IN ('submitting', 'unconfirmed', 'processing')
-                                   LIMIT :bound) AS p)
-"""
-
-OVERDUE = """
-    SELECT id FROM tasks WHERE finished_at IS NULL AND deadline_at <= :before ORDER BY deadline_at LIMIT :batch
-"""
-
-INSERT_SUBMISSION = """
-    INSERT INTO submissions (id, task_id, number, account, status, deadline_at, created_at, settled_at, provider_task_id, detail)
-    VALUES (:id, :task_id, :number, :account, :status, :deadline_at, :created_at, :settled_at, :provider_task_id, :detail)
-"""
-
-# Evidence is never fenced: an id learned late is kept, and a settled submission is not unsettled.
-SETTLE_SUBMISSION = """
-    UPDATE submissions SET provider_task_id = coalesce(provider_task_id, :provider_task_id),
-        status = CASE WHEN status IN ('intended', 'ambiguous') THEN :status ELSE status END,
-        settled_at = CASE WHEN status IN ('intended', 'ambiguous') THEN :settled_at ELSE settled_at END,
-        detail = CASE WHEN status IN ('intended', 'ambiguous') THEN :detail ELSE detail END
-     WHERE id = :id
-"""
-
-SUBMISSIONS_OF = """
-    SELECT id, task_id, number, account, status, deadline_at, created_at, settled_at, provider_task_id, detail
-      FROM submissions WHERE task_id = :task_id ORDER BY number
-"""
 
 
 async def insert(tx: Connection, task: Task) -> None:
@@ -270,125 +175,10 @@ async def bound(tx: Connection, pairs: Sequence[tuple[str, str]]) -> dict[tuple[
     return {(str(account), str(found)): str(task) for account, found, task in rows}
 
 
-async def due(tx: Connection, account: str, status: TaskStatus, *, now: int, batch: int) -> list[Task]:
-    """Tasks of an account in one status that must be looked at, oldest first."""
-    rows = await tx.fetch(DUE, {"account": account, "status": status.value, "now": now, "batch": batch})
-    return [from_row(row) for row in rows]
-
-
-async def one_bound(tx: Connection, account: str) -> Task | None:
-    """A task that the account's provider can be asked after, open if there is one; due or not."""
-    rows = await tx.fetch(PROCESSING_ONE, {"account": account}) or await tx.fetch(BOUND_ONE, {"account": account})
-    return from_row(rows[0]) if rows else None
-
-
-async def past_deadline(
-    tx: Connection, account: str, statuses: Iterable[TaskStatus], *, now: int, batch: int
-) -> list[Task]:
-    """Tasks of an account that must be looked at and whose deadline has passed."""
-    wanted = [status.value for status in statuses]
-    rows = await tx.fetch(PAST_DEADLINE, {"account": account, "statuses": wanted, "now": now, "batch": batch})
-    return [from_row(row) for row in rows]
-
-
-async def next_due(tx: Connection, account: str, status: TaskStatus) -> int | None:
-    [(at,)] = await tx.fetch(NEXT_DUE, {"account": account, "status": status.value})
-    return at  # type: ignore[return-value]
-
-
-async def next_due_after(tx: Connection, account: str, status: TaskStatus, *, now: int) -> int | None:
-    """When the next task of an account in one status becomes due that is not due yet."""
-    [(at,)] = await tx.fetch(NEXT_DUE_AFTER, {"account": account, "status": status.value, "now": now})
-    return at  # type: ignore[return-value]
-
-
-async def adrift(tx: Connection, account: str) -> list[tuple[str, str]]:
-    """(task, submission) of what was left `submitting`. To a new owner of the lane these are of unknown fate."""
-    return [(str(task), str(submission)) for task, submission in await tx.fetch(ADRIFT, {"account": account})]
-
-
-async def open_at_provider(tx: Connection, account: str) -> int:
-    """How many jobs the account may have at its provider."""
-    [(count,)] = await tx.fetch(OPEN_AT_PROVIDER, {"account": account})
-    return int(count)  # type: ignore[call-overload, no-any-return]
-
-
-async def open_at_most(tx: Connection, account: str, *, bound: int) -> int:
-    """How many open tasks the account has; each of the two kinds is counted up to the bound."""
-    [(count,)] = await tx.fetch(OPEN_AT_MOST, {"account": account, "bound": bound})
-    return int(count)  # type: ignore[call-overload, no-any-return]
-
-
-async def overdue(tx: Connection, *, before: int, batch: int) -> list[str]:
-    """Ids of open tasks whose deadline lies before the instant."""
-    return [str(task_id) for (task_id,) in await tx.fetch(OVERDUE, {"before": before, "batch": batch})]
-
-
-async def insert_submissions(tx: Connection, submissions: Sequence[Submission]) -> None:
-    await tx.many(
-        INSERT_SUBMISSION,
-        [
-            {
-                "id": s.id,
-                "task_id": s.task_id,
-                "number": s.number,
-                "account": s.account,
-                "status": s.status.value,
-                "deadline_at": s.deadline_at,
-                "created_at": s.created_at,
-                "settled_at": s.settled_at,
-                "provider_task_id": s.provider_task_id,
-                "detail": s.detail,
-            }
-            for s in submissions
-        ],
-    )
-
-
-async def settle_submission(
-    tx: Connection,
-    submission_id: str,
-    status: SubmissionStatus,
-    *,
-    now: int,
-    provider_task_id: str | None,
-    detail: str | None,
-) -> None:
-    """Note how a submission ended."""
-    await tx.fetch(
-        SETTLE_SUBMISSION,
-        {
-            "id": submission_id,
-            "status": status.value,
-            "settled_at": now,
-            "provider_task_id": provider_task_id,
-            "detail": detail,
-        },
-    )
-
-
-async def submissions_of(tx: Connection, task_id: str) -> list[Submission]:
-    """Every try to buy the task, in order."""
-    rows: list[Any] = await tx.fetch(SUBMISSIONS_OF, {"task_id": task_id})
-    return [
-        Submission(
-            id=row[0],
-            task_id=row[1],
-            number=row[2],
-            account=row[3],
-            status=SubmissionStatus(row[4]),
-            deadline_at=row[5],
-            created_at=row[6],
-            settled_at=row[7],
-            provider_task_id=row[8],
-            detail=row[9],
-        )
-        for row in rows
-    ]
-
-
 _STATUS = {status.value: status for status in TaskStatus}
+
 _CHARGE = {charge.value: charge for charge in Charge}
+
 _ON_AMBIGUOUS = {policy.value: policy for policy in OnAmbiguous}
 
 
@@ -441,6 +231,7 @@ def from_row(row: Any) -> Task:
         adopted_at=row[43],
         permitted_at=row[44],
         surplus=tuple(Surplus(**one) for one in orjson.loads(row[45])) if row[45] != "[]" else (),
+        erased_at=row[46],
     )
 
 
@@ -483,7 +274,9 @@ def _mutable(task: Task) -> dict[str, object]:
 MOVED = (
     "account", "provider", "model", "input", "provider_options", "fallbacks", "cost_estimated", "unit_price",
 )  # fmt: skip
+
 _of_the_account = attrgetter(*MOVED)
+
 _of_a_doubt = attrgetter("adopted_at", "permitted_at", "surplus")
 
 
@@ -515,4 +308,5 @@ def _row(task: Task) -> dict[str, object]:
         "provider_task_id": task.provider_task_id,
         "deadline_at": task.deadline_at,
         "created_at": task.created_at,
+        "erased_at": task.erased_at,
     }

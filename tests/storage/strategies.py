@@ -53,3 +53,16 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
     if isinstance(hint, type) and is_dataclass(hint):
         return rows(hint)
     return PLAIN[hint]
+
+
+class Names:
+    """Fresh names, so that examples on one database do not meet."""
+
+    count = 0
+
+    def __call__(self, prefix: str) -> str:
+        self.count += 1
+        return f"{prefix}_{self.count}"
+
+
+fresh = Names()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage import endpoint_secrets, projects
+from storage import endpoint_secrets, seals
 from storage.database import Database
 from storage.errors import Duplicate, Missing
 from storage.records import EndpointSecret
@@ -63,4 +63,4 @@ async def test_a_secret_needs_its_endpoint_and_a_number_of_its_own(database: Dat
 async def test_the_keys_that_sealed_secrets_and_headers_are_known(database: Database) -> None:
     await plant(database, endpoint(headers="k1.bbbbbbbb.x"))
     await database.write(lambda tx: endpoint_secrets.insert(tx, secret(sealed="k1.aaaaaaaa.x")))
-    assert {one[:11] for one in await database.read(projects.sealed)} == {"k1.aaaaaaaa", "k1.bbbbbbbb", "sealed"}
+    assert (await database.read(seals.use)).keys() == {"k1.aaaaaaaa", "k1.bbbbbbbb", "sealed"}

@@ -124,3 +124,14 @@ def test_a_new_file_is_private_and_an_old_one_is_left_as_it_is(tmp_path: Path) -
         create_private(str(file))
     assert (new.stat().st_mode & 0o777, old.stat().st_mode & 0o777) == (0o600, 0o640)
     assert old.read_bytes() == b"kept"
+
+
+def test_who_serves_a_file_can_be_asked_without_disturbing_it(tmp_path: Path) -> None:
+    file = str(tmp_path / "t.db")
+    assert files.holder(file) is None and list(tmp_path.iterdir()) == []
+    lock = files.claim(file)
+    assert files.holder(file) == str(os.getpid())
+    os.close(lock)
+    assert files.holder(file) is None
+    os.close(files.claim(file))
+    assert files.sqlite_version() > (3, 30)

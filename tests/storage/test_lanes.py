@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage import dialect, lanes, outbox, tasks
+from storage import account_tasks, dialect, lanes, outbox, tasks
 from storage.database import Connection, Database
 from storage.records import DeliveryStatus, EndpointStatus, Lane, LaneKind, TaskStatus
 from tests.storage.builders import (
@@ -70,7 +70,7 @@ async def release(database: Database, lane: Lane) -> bool:
     async def unit(tx: Connection) -> bool:
         if not await lanes.hold(tx, lane):
             return False
-        return await lanes.release(tx, lane, next_due_at=await tasks.next_due(tx, lane.key, TaskStatus.QUEUED))
+        return await lanes.release(tx, lane, next_due_at=await account_tasks.next_due(tx, lane.key, TaskStatus.QUEUED))
 
     return await database.write(unit)
 
@@ -371,3 +371,19 @@ def test_between_replicas_leases_run_by_the_databases_clock_alone(statement: str
     text, names = dialect.postgres(statement)
     assert "clock_timestamp()" in text
     assert "now" not in names
+
+
+async def test_an_order_stands_beside_what_the_owner_keeps_and_neither_overwrites_the_other(database: Database) -> None:
+    await database.write(lambda tx: lanes.order(tx, ACCOUNT, care='{"paused_at":1}', holds=None))
+    assert await database.read(lambda tx: lanes.care(tx, ACCOUNT)) == '{"paused_at":1}'
+    await database.write(lambda tx: lanes.arrive(tx, {ACCOUNT_LANE: LONG_AGO}))
+    lane = await claim_one(database)
+    assert lane.care == '{"paused_at":1}'
+    await database.write(lambda tx: lanes.order(tx, ACCOUNT, care='{"paused_at":2}', holds=lane.holds))
+    kept = replace(lane, holds='{"submits":1}')
+    await database.write(lambda tx: lanes.save_health(tx, kept))
+    assert await database.write(lambda tx: lanes.release(tx, kept, next_due_at=None))
+    stored = await database.write(lambda tx: lanes.lock(tx, *ACCOUNT_LANE))
+    assert stored is not None and (stored.care, stored.holds) == ('{"paused_at":2}', '{"submits":1}')
+    assert await database.read(lambda tx: lanes.care(tx, "nobody")) is None
+    assert await database.write(lambda tx: lanes.lock(tx, LaneKind.ACCOUNT, "nobody")) is None

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
-from storage import endpoints, listings, outbox, projects, tasks
+from storage import account_tasks, endpoints, listings, outbox, projects
 from storage.database import Connection, Database
 from storage.listings import TaskFilter
-from storage.records import DeliveryStatus, EndpointStatus, TaskStatus
-from tests.storage.builders import NOW, PROJECT, attempt, delivery, endpoint, event, finished, plant, project, task
+from storage.records import EndpointStatus, TaskStatus
+from tests.storage.builders import NOW, PROJECT, attempt, endpoint, finished, plant, project, task
 
 OTHER = "prj_2"
 
@@ -75,61 +74,6 @@ async def test_purchases_in_doubt_are_found_oldest_first_by_who_has_them(databas
     assert await doubtful(database, created_before=NOW + 5) == ["task_1", "task_2"]
 
 
-async def positions(database: Database, **wanted: object) -> list[str]:
-    settings: dict[str, object] = {"after": None, "limit": 10, **wanted}
-    found = await database.read(lambda tx: listings.event_page(tx, PROJECT, **settings))  # type: ignore[arg-type]
-    return [one.id for one in found]
-
-
-async def test_events_are_read_in_both_directions_by_type_and_by_task(database: Database) -> None:
-    made = [
-        event("evt_c", task_id="task_1", type="task.submitted", sequence=1),
-        event("evt_a", task_id="task_1", sequence=2),
-        event("evt_x", project_id=OTHER, task_id="task_9"),
-        event("evt_b", task_id="task_2"),
-    ]
-    await database.write(lambda tx: outbox.publish(tx, made, []))
-    assert await positions(database) == ["evt_c", "evt_a", "evt_b"]  # by position, not by id
-    assert await positions(database, after=1) == ["evt_a", "evt_b"]
-    assert await positions(database, newest_first=True, limit=2) == ["evt_b", "evt_a"]
-    assert await positions(database, newest_first=True, after=2) == ["evt_c"]
-    assert await positions(database, type="task.submitted") == ["evt_c"]
-    assert await positions(database, task="task_1") == ["evt_c", "evt_a"]
-    assert await positions(database, task="task_1", newest_first=True, limit=1) == ["evt_a"]
-    assert await positions(database, task="task_1", after=1, type="task.succeeded") == ["evt_a"]
-    assert await positions(database, task="task_9") == []
-    assert await database.read(lambda tx: listings.event(tx, "evt_x", PROJECT)) is None
-    found = await database.read(lambda tx: listings.event(tx, "evt_b", PROJECT))
-    assert found == replace(made[3], position=4)
-
-
-async def delivery_ids(database: Database, **wanted: object) -> list[str]:
-    settings: dict[str, object] = {"after": None, "limit": 10, **wanted}
-    found = await database.read(lambda tx: listings.delivery_page(tx, PROJECT, **settings))  # type: ignore[arg-type]
-    return [one.id for one in found]
-
-
-async def test_deliveries_are_found_by_status_endpoint_event_and_task(database: Database) -> None:
-    made = [
-        delivery("dlv_1"),
-        delivery("dlv_2", endpoint_id="ep_2", status=DeliveryStatus.EXHAUSTED, due_at=None),
-        delivery("dlv_3", event_id="evt_2", task_id="task_2"),
-        delivery("dlv_4", event_id="evt_3", project_id=OTHER, task_id="task_9"),
-    ]
-    happened = [event("evt_1", task_id="task_1"), event("evt_2", task_id="task_2"), event("evt_3", task_id="task_9")]
-    await database.write(lambda tx: outbox.publish(tx, happened, made))
-    assert await delivery_ids(database) == ["dlv_3", "dlv_2", "dlv_1"]
-    assert await delivery_ids(database, after="dlv_3", limit=1) == ["dlv_2"]
-    assert await delivery_ids(database, status="exhausted") == ["dlv_2"]
-    assert await delivery_ids(database, endpoint="ep_1") == ["dlv_3", "dlv_1"]
-    assert await delivery_ids(database, event="evt_1") == ["dlv_2", "dlv_1"]
-    assert await delivery_ids(database, event="evt_1", task="task_2") == []
-    assert await delivery_ids(database, task="task_1", status="pending") == ["dlv_1"]
-    assert await delivery_ids(database, task="task_9") == []
-    assert await database.read(lambda tx: listings.delivery(tx, "dlv_4", PROJECT)) is None
-    assert await database.read(lambda tx: listings.delivery(tx, "dlv_2", PROJECT)) == made[1]
-
-
 async def test_attempts_belong_to_their_delivery_in_order(database: Database) -> None:
     made = [attempt("dlv_1", 2), attempt("dlv_2"), attempt("dlv_1", 1)]
     await database.write(lambda tx: outbox.note_attempts(tx, made))
@@ -163,8 +107,8 @@ async def test_open_tasks_are_counted_up_to_a_bound(database: Database) -> None:
     waiting = [task(f"task_{n}") for n in range(3)]
     bought = [task(f"task_{n}", status=TaskStatus.PROCESSING) for n in range(3, 8)]
     await plant(database, *waiting, *bought, finished("task_9"), task("task_a", account="second"))
-    assert await database.read(lambda tx: tasks.open_at_most(tx, "cloudsway", bound=100)) == 8
-    assert await database.read(lambda tx: tasks.open_at_most(tx, "cloudsway", bound=2)) == 4
+    assert await database.read(lambda tx: account_tasks.open_at_most(tx, "cloudsway", bound=100)) == 8
+    assert await database.read(lambda tx: account_tasks.open_at_most(tx, "cloudsway", bound=2)) == 4
 
 
 async def test_proving_a_write_needs_one(database: Database) -> None:
@@ -179,12 +123,6 @@ async def test_proving_a_write_needs_one(database: Database) -> None:
 PLANS = [
     (listings.TASKS, "tasks_by_project (project_id=? AND id<?)"),
     (listings.TASKS_OF_REFERENCE, "tasks_of_reference (project_id=? AND reference=? AND id<?)"),
-    (listings.EVENTS, "events_by_project (project_id=? AND position>?)"),
-    (listings.EVENTS_NEWEST, "events_by_project (project_id=? AND position<?)"),
-    (listings.EVENTS_OF_TASK, "events_by_task (task_id=?)"),
-    (listings.DELIVERIES, "deliveries_by_project (project_id=? AND id<?)"),
-    (listings.DELIVERIES_OF_EVENT, "deliveries_once (event_id=?)"),
-    (listings.DELIVERIES_OF_TASK, "deliveries_once (event_id=?)"),
     (listings.ENDPOINTS, "endpoints_by_project (project_id=? AND id<?)"),
 ]
 
@@ -195,7 +133,7 @@ async def test_a_page_is_one_range_of_one_index(database: Database, tmp_path: Pa
     raw = sqlite3.connect(tmp_path / "t.db")
     try:
         names = {"project_id", "after", "created_after", "created_before", "status", "provider", "account", "metadata"}
-        names |= {"reference", "type", "task", "event", "endpoint"}
+        names |= {"reference", "task", "event", "endpoint"}
         values = dict.fromkeys(names, "x")
         plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {text}", {**values, "batch": 1})]
     finally:

@@ -168,3 +168,14 @@ async def test_processes_that_open_an_empty_file_at_once_all_succeed(tmp_path: P
             assert len({await asyncio.to_thread(heard, one) for one in children}) == 1
             with closing(sqlite3.connect(tmp_path / f"{number}.db")) as raw:
                 assert of_sqlite(raw) == expected()
+
+
+def test_what_is_still_to_be_applied_is_told_without_touching_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "t.db"
+    assert migrate.behind(str(file)) == [] and not file.exists()
+    with closing(sqlite3.connect(file)) as raw:
+        raw.execute("CREATE TABLE migrations (number INTEGER PRIMARY KEY)")
+        raw.commit()
+    assert migrate.behind(str(file)) == [name for _, name, _ in migrate.migrations()]
+    file.write_text("dear database")
+    assert migrate.behind(str(file)) == []

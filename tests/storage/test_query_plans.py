@@ -12,7 +12,24 @@ from typing import Any
 import orjson
 import pytest
 
-from storage import audit, callbacks, endpoints, lanes, listings, outbox, projects, tasks
+from storage import (
+    account_tasks,
+    audit,
+    callbacks,
+    delivery_pages,
+    endpoints,
+    lanes,
+    listings,
+    outbox,
+    parties,
+    projects,
+    replays,
+    standing,
+    stocktake,
+    submissions,
+    subscriptions,
+    tasks,
+)
 from storage.database import Connection
 from storage.records import DeliveryStatus, LaneKind, SubmissionStatus, TaskStatus
 from tests.storage.builders import (
@@ -44,18 +61,40 @@ IN_DOUBT: dict[str, object] = {
 IDS = orjson.dumps([f"sub_{n}" for n in range(5)]).decode()
 OF_ACCOUNT = {"account": ACCOUNT, "status": "processing", "now": NOW, "batch": 20}
 OF_ENDPOINT = {"endpoint_id": "ep_1", "now": NOW, "batch": 20}
+OF_PROJECT = {"project_id": PROJECT, "after": "zz", "endpoint": "ep_1", "status": "exhausted", "batch": 20}
+GIVEN_UP = {"since": PAST, "floor": "dlv_"}
+EVENT_IDS = orjson.dumps([f"evt_{n}" for n in range(5)]).decode()
+TASK_IDS = orjson.dumps([f"task_{n}" for n in range(5)]).decode()
+OF_SUBJECT = {"project_id": PROJECT, "after": audit.BEHIND_ALL, "batch": 20}
 CLAIM = {"accounts": ACCOUNTS, "now": NOW, "ttl": 60, "owner": "a", "batch": 20}
+
+NO_TABLES = {"SCAN CONSTANT ROW", "SCAN w", "SCAN q"} | {  # a row for each project, made along the index
+    f"SCAN {name}"
+    for name in ("f", "firsts", "agains", "never_tried", "tried", "waiting")  # and what a limit cut off
+}
 
 # Query, its parameters, the index that must carry it.
 HOT = {
-    "tasks.DUE": (tasks.DUE, OF_ACCOUNT, "tasks_due"),
-    "tasks.NEXT_DUE": (tasks.NEXT_DUE, OF_ACCOUNT, "tasks_due"),
-    "tasks.NEXT_DUE_AFTER": (tasks.NEXT_DUE_AFTER, OF_ACCOUNT, "tasks_due"),
-    "tasks.PAST_DEADLINE": (tasks.PAST_DEADLINE, {**OF_ACCOUNT, "statuses": '["processing"]'}, "tasks_overdue"),
-    "tasks.PROCESSING_ONE": (tasks.PROCESSING_ONE, {"account": ACCOUNT}, "tasks_open"),
-    "tasks.ADRIFT": (tasks.ADRIFT, {"account": ACCOUNT}, "tasks_open"),
-    "tasks.OPEN_AT_PROVIDER": (tasks.OPEN_AT_PROVIDER, {"account": ACCOUNT}, "tasks_open"),
-    "tasks.OVERDUE": (tasks.OVERDUE, {"before": NOW, "batch": 20}, "tasks_overdue"),
+    "account_tasks.DUE": (account_tasks.DUE, OF_ACCOUNT, "tasks_due"),
+    "account_tasks.QUEUED": (account_tasks.QUEUED, {**OF_ACCOUNT, "project_id": PROJECT}, "tasks_queued"),
+    "account_tasks.QUEUED_PROJECTS": (
+        account_tasks.QUEUED_PROJECTS,
+        {**OF_ACCOUNT, "after": "", "up_to": "zz"},
+        "tasks_queued",
+    ),
+    "account_tasks.NEXT_QUEUED": (account_tasks.NEXT_QUEUED, {**OF_ACCOUNT, "after": "", "past": NOW}, "tasks_queued"),
+    "account_tasks.COUNT_QUEUED": (account_tasks.COUNT_QUEUED, {"account": ACCOUNT, "bound": 20}, "tasks_queued"),
+    "account_tasks.NEXT_DUE": (account_tasks.NEXT_DUE, OF_ACCOUNT, "tasks_due"),
+    "account_tasks.NEXT_DUE_AFTER": (account_tasks.NEXT_DUE_AFTER, OF_ACCOUNT, "tasks_due"),
+    "account_tasks.PAST_DEADLINE": (
+        account_tasks.PAST_DEADLINE,
+        {**OF_ACCOUNT, "statuses": '["processing"]'},
+        "tasks_overdue",
+    ),
+    "account_tasks.PROCESSING_ONE": (account_tasks.PROCESSING_ONE, {"account": ACCOUNT}, "tasks_open"),
+    "account_tasks.ADRIFT": (account_tasks.ADRIFT, {"account": ACCOUNT}, "tasks_open"),
+    "account_tasks.OPEN_AT_PROVIDER": (account_tasks.OPEN_AT_PROVIDER, {"account": ACCOUNT}, "tasks_open"),
+    "account_tasks.OVERDUE": (account_tasks.OVERDUE, {"before": NOW, "batch": 20}, "tasks_overdue"),
     "tasks.BY_IDS": (tasks.BY_IDS, {"ids": IDS}, "sqlite_autoindex_tasks_1"),
     "tasks.BY_SUBMISSIONS": (tasks.BY_SUBMISSIONS, {"ids": IDS}, "PRIMARY KEY"),
     "tasks.OWNER_OF_PROVIDER_TASK": (
@@ -77,7 +116,29 @@ HOT = {
     "outbox.NEXT_DUE_AFTER again": (outbox.NEXT_DUE_AFTER, OF_ENDPOINT, "deliveries_again"),
     "outbox.CANCEL_FIRST": (outbox.CANCEL_FIRST, OF_ENDPOINT, "deliveries_first"),
     "outbox.CANCEL_AGAIN": (outbox.CANCEL_AGAIN, OF_ENDPOINT, "deliveries_again"),
+    "delivery_pages.PENDING": (delivery_pages.PENDING, {**OF_PROJECT, "most": 20}, "deliveries_first"),
+    "delivery_pages.PENDING again": (delivery_pages.PENDING, {**OF_PROJECT, "most": 20}, "deliveries_again"),
+    "delivery_pages.FAILED": (delivery_pages.FAILED, OF_PROJECT, "deliveries_failed"),
+    "delivery_pages.FAILING": (delivery_pages.FAILING, OF_PROJECT, "deliveries_failed"),
+    "standing.TRIED_AGAIN": (standing.TRIED_AGAIN, {**OF_ENDPOINT, "most": 20}, "deliveries_again"),
+    "standing.GAVE_UP": (standing.GAVE_UP, {**OF_PROJECT, "endpoint_id": "ep_1", "most": 20}, "deliveries_failed"),
+    "standing.BACKLOG": (standing.BACKLOG, {**OF_ENDPOINT, "most": 20}, "deliveries_first"),
+    "replays.RESTART_FAILED": (replays.RESTART_FAILED, {**OF_PROJECT, **OF_ENDPOINT, **GIVEN_UP}, "deliveries_failed"),
     "endpoints.EXPIRED": (endpoints.EXPIRED, {"now": NOW, "batch": 20}, "endpoints_expiring"),
+    "audit.PAGE_OF_TASK": (audit.PAGE_OF_TASK, {**OF_SUBJECT, "subject": "task_7"}, "audit_by_task"),
+    "audit.PAGE_OF_ENDPOINT": (audit.PAGE_OF_ENDPOINT, {**OF_SUBJECT, "subject": "ep_7"}, "audit_by_endpoint"),
+    "subscriptions.BETWEEN": (
+        subscriptions.BETWEEN,
+        {"project_id": PROJECT, "after": 0, "upto": 20},
+        "subscriptions_by_project",
+    ),
+    "subscriptions.END": (subscriptions.END, {"endpoint_id": "ep_1", "still": subscriptions.STILL}, "PRIMARY KEY"),
+    "stocktake.TOLD": (stocktake.TOLD, {"project_id": PROJECT, "after": 0, "batch": 20}, "events_by_project"),
+    "stocktake.OWED": (stocktake.OWED, {"events": EVENT_IDS}, "deliveries_once"),
+    "stocktake.TASKS": (stocktake.TASKS, {"project_id": PROJECT, "after": "", "batch": 20}, "tasks_by_project"),
+    "stocktake.ENDS": (stocktake.ENDS, {"tasks": TASK_IDS}, "events_by_task"),
+    "stocktake.NAMED": (stocktake.NAMED, {"tasks": TASK_IDS}, "submissions_by_task"),
+    "parties.PARTIES": (parties.PARTIES, {"ids": IDS}, "sqlite_autoindex_endpoints_1"),
     "lanes.CLAIM": (lanes.CLAIM, CLAIM, "lanes_due"),
     "lanes.HEARTBEAT": (lanes.HEARTBEAT, CLAIM, "lanes_owned"),
     "lanes.VOID_LEASES": (lanes.VOID_LEASES, {}, "lanes_owned"),
@@ -93,7 +154,7 @@ async def fill(path: str, finished_rows: int) -> None:
         for n in range(30):
             open_task = task(f"task_{n}", status=TaskStatus.PROCESSING, due_at=PAST, deadline_at=PAST)
             await tasks.insert(tx, replace(open_task, provider_task_id=f"job_{n}"))
-        await tasks.insert_submissions(tx, [submission(f"sub_{n}", f"task_{n}") for n in range(30)])
+        await submissions.insert(tx, [submission(f"sub_{n}", f"task_{n}") for n in range(30)])
         await callbacks.insert_pushes(tx, [push(f"obs_{n}") for n in range(30)])
         owed = [delivery(f"dlv_{n}", event_id=f"evt_{n}") for n in range(30)]
         await outbox.publish(tx, [event(f"evt_{n}") for n in range(30)], owed)
@@ -104,7 +165,7 @@ async def fill(path: str, finished_rows: int) -> None:
         for n in numbers:
             await tasks.insert(tx, finished(f"task_f{n}", provider_task_id=f"job_f{n}", deadline_at=PAST))
         settled = [submission(f"sub_f{n}", f"task_f{n}", status=SubmissionStatus.ACCEPTED) for n in numbers]
-        await tasks.insert_submissions(tx, settled)
+        await submissions.insert(tx, settled)
         await callbacks.insert_pushes(tx, [push(f"obs_f{n}", verified_at=NOW) for n in numbers])
         await audit.insert(tx, [audited(f"aud_f{n}", project_id="prj_2", task_id=f"task_f{n}") for n in numbers])
         done = [
@@ -161,7 +222,15 @@ def test_a_hot_query_runs_on_its_index(
     wanted = index if index == "PRIMARY KEY" else f"INDEX {index}"  # a table without rowid is its own index
     assert any(f"{wanted} " in f"{step} " for step in steps), steps
     scans = [step for step in steps if step.startswith("SCAN ") and "json_each" not in step and index not in step]
-    assert scans == []
+    assert [scan for scan in scans if scan not in NO_TABLES] == []
+
+
+def test_a_lane_left_without_a_time_is_found_without_reading_tasks(
+    files: tuple[sqlite3.Connection, sqlite3.Connection],
+) -> None:
+    steps = plan(files[1], lanes.STRANDED_ACCOUNTS, {})
+    assert {"tasks_queued", "tasks_due"} <= {word for step in steps for word in step.split()}
+    assert [step for step in steps if step.startswith("SCAN ") and step not in ("SCAN lanes", "SCAN halves")] == []
 
 
 @pytest.mark.parametrize(("text", "params", "index"), HOT.values(), ids=HOT)

@@ -56,11 +56,12 @@ async def test_what_was_given_up_is_due_again_in_batches_with_its_schedule_anew(
     tests = [event(one.event_id, test=one.id == "dlv_9") for one in rows]
     await database.write(lambda tx: outbox.publish(tx, tests, rows))
 
-    async def again(since: int, batch: int) -> int:
+    async def again(since: int, batch: int, floor: str = "dlv_") -> int:
         return await database.write(
-            lambda tx: replays.restart_failed(tx, "ep_1", since=since, now=NOW + 50, batch=batch)
+            lambda tx: replays.restart_failed(tx, "ep_1", "prj_1", since=since, floor=floor, now=NOW + 50, batch=batch)
         )
 
+    assert await again(NOW, 9, floor="dlv_3") == 0
     assert [await again(NOW + 1, 1), await again(NOW, 9), await again(NOW, 9)] == [1, 2, 0]
     due = await database.read(lambda tx: outbox.due(tx, "ep_1", now=NOW + 50, batch=9, again=True))
     assert [(one.id, one.attempts, one.spent, one.since) for one in due] == [

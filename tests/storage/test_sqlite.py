@@ -154,11 +154,11 @@ async def test_a_dead_driver_is_an_error_and_never_a_result(lite: SQLiteDatabase
 
 async def test_every_connection_is_in_wal_with_full_sync_and_foreign_keys(lite: SQLiteDatabase) -> None:
     async def settings(tx: Connection) -> list[object]:
-        names = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema")
+        names = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema", "secure_delete")
         return [(await tx.fetch(f"PRAGMA {name}"))[0][0] for name in names]
 
-    assert await lite.write(settings) == ["wal", 2, 1, 0]
-    assert await asyncio.gather(*(lite.read(settings) for _ in range(4))) == [["wal", 2, 1, 0]] * 4
+    assert await lite.write(settings) == ["wal", 2, 1, 0, 1]
+    assert await asyncio.gather(*(lite.read(settings) for _ in range(4))) == [["wal", 2, 1, 0, 1]] * 4
 
 
 async def test_a_connection_that_would_not_sync_is_refused(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 
 from storage import projects, tasks
 from storage.database import Connection, Database
-from storage.errors import Duplicate, Missing, Stale
+from storage.errors import Duplicate, Stale
 from storage.records import (
     Failure,
     FailureCode,
     OnAmbiguous,
     Output,
-    Submission,
-    SubmissionStatus,
     Surplus,
     Task,
     TaskStatus,
@@ -25,39 +23,22 @@ from tests.storage.builders import (
     ACCOUNT,
     FUTURE,
     NOW,
-    PAST,
     PROJECT,
-    SECOND,
     finished,
     plant,
     project,
     stored,
-    submission,
     task,
 )
-from tests.storage.strategies import DECIMAL, ON_ONE_DATABASE, rows
+from tests.storage.strategies import DECIMAL, ON_ONE_DATABASE, fresh, rows
 
 # What a task is created with and keeps. Everything else changes, so `save` must write it.
 KEPT = {
     "id", "project_id", "metadata", "reference", "webhook_endpoint_id", "webhook_url", "webhook_events", "on_ambiguous",
-    "deadline_at", "created_at",
+    "deadline_at", "created_at", "erased_at",
 }  # fmt: skip
 
 ANY_TASK = rows(Task, cost_estimated=DECIMAL, cost_charged=DECIMAL | st.none(), unit_price=DECIMAL.map("{} USD".format))
-
-
-class Names:
-    """Fresh names, so that examples on one database do not meet."""
-
-    count = 0
-
-    def __call__(self, prefix: str) -> str:
-        self.count += 1
-        return f"{prefix}_{self.count}"
-
-
-fresh = Names()
-
 
 # Round trips
 
@@ -108,16 +89,6 @@ async def test_outputs_and_failure_come_back_as_they_went_in(database: Database)
     assert await stored(database) == row
 
 
-@ON_ONE_DATABASE
-@given(row=rows(Submission))
-async def test_every_field_of_a_submission_survives(database: Database, row: Submission) -> None:
-    owner = finished(fresh("task"), account=fresh("account"))
-    await plant(database, owner)
-    row = replace(row, id=fresh("sub"), task_id=owner.id)
-    await database.write(lambda tx: tasks.insert_submissions(tx, [row]))
-    assert await database.read(lambda tx: tasks.submissions_of(tx, owner.id)) == [row]
-
-
 # What the database itself refuses
 
 
@@ -165,11 +136,6 @@ async def test_a_task_id_is_given_once(database: Database) -> None:
     await plant(database, task())
     with pytest.raises(Duplicate, match=r"\bid\b"):
         await database.write(lambda tx: tasks.insert(tx, task()))
-
-
-async def test_a_submission_needs_its_task(database: Database) -> None:
-    with pytest.raises(Missing):
-        await database.write(lambda tx: tasks.insert_submissions(tx, [submission(task_id="task_none")]))
 
 
 # Compare and set
@@ -236,180 +202,3 @@ async def test_only_ids_that_exist_are_read(database: Database) -> None:
     found = await database.read(lambda tx: tasks.read(tx, ["task_2", "task_none", "task_2"]))
     assert found == {"task_2": task("task_2")}
     assert await database.read(lambda tx: tasks.read(tx, [])) == {}
-
-
-async def test_due_tasks_come_oldest_first_and_capped(database: Database) -> None:
-    await plant(
-        database,
-        task("task_0", due_at=NOW),
-        task("task_b", due_at=PAST),
-        task("task_a", due_at=PAST),
-        task("task_future", due_at=NOW + 1),
-        task("task_idle", due_at=None),
-        task("task_other", due_at=PAST, account="other"),
-        task("task_bought", due_at=PAST, status=TaskStatus.PROCESSING),
-    )
-
-    async def ids(batch: int) -> list[str]:
-        found = await database.read(lambda tx: tasks.due(tx, ACCOUNT, TaskStatus.QUEUED, now=NOW, batch=batch))
-        return [one.id for one in found]
-
-    assert await ids(10) == ["task_a", "task_b", "task_0"]
-    assert await ids(2) == ["task_a", "task_b"]
-
-
-async def test_what_is_past_its_deadline_is_found_however_late_it_became_due(database: Database) -> None:
-    wanted = [
-        task("task_b", status=TaskStatus.PROCESSING, due_at=NOW, deadline_at=NOW - 1),
-        task("task_a", status=TaskStatus.QUEUED, due_at=NOW, deadline_at=NOW),
-    ]
-    others = [
-        task("task_c", status=TaskStatus.PROCESSING, due_at=PAST, deadline_at=FUTURE),
-        task("task_d", status=TaskStatus.PROCESSING, due_at=FUTURE, deadline_at=PAST),
-        task("task_e", status=TaskStatus.UNCONFIRMED, due_at=PAST, deadline_at=PAST),
-        replace(task("task_f", status=TaskStatus.QUEUED, due_at=PAST, deadline_at=PAST), account="another"),
-        finished("task_g", deadline_at=PAST),
-    ]
-    await plant(database, *wanted, *others)
-    statuses = (TaskStatus.QUEUED, TaskStatus.PROCESSING)
-
-    async def ids(batch: int) -> list[str]:
-        found = await database.read(lambda tx: tasks.past_deadline(tx, ACCOUNT, statuses, now=NOW, batch=batch))
-        return [one.id for one in found]
-
-    assert await ids(5) == ["task_b", "task_a"]
-    assert await ids(1) == ["task_b"]
-
-
-async def test_anybody_to_ask_after_is_rather_somebody_open(database: Database) -> None:
-    async def one() -> str | None:
-        found = await database.read(lambda tx: tasks.one_bound(tx, ACCOUNT))
-        return found.id if found is not None else None
-
-    await plant(database, task("task_a", status=TaskStatus.QUEUED))
-    assert await one() is None
-    await plant(database, finished("task_b", provider_task_id="9"))
-    assert await one() == "task_b"
-    await plant(database, replace(task("task_c", status=TaskStatus.PROCESSING), provider_task_id="1"))
-    assert await one() == "task_c"
-
-
-async def test_the_next_due_time_is_of_the_account_and_status(database: Database) -> None:
-    async def times(account: str, status: TaskStatus) -> tuple[int | None, int | None]:
-        return await database.read(
-            lambda tx: both(tasks.next_due(tx, account, status), tasks.next_due_after(tx, account, status, now=NOW))
-        )
-
-    async def both(first: object, second: object) -> tuple[int | None, int | None]:
-        return await first, await second  # type: ignore[misc]
-
-    await plant(
-        database,
-        task("task_a", due_at=PAST),
-        task("task_b", due_at=NOW),
-        task("task_c", due_at=FUTURE),
-        task("task_d", due_at=None),
-        task("task_e", due_at=PAST - 1, account="other"),
-        task("task_f", due_at=FUTURE + 1, status=TaskStatus.PROCESSING),
-    )
-    assert await times(ACCOUNT, TaskStatus.QUEUED) == (PAST, FUTURE)
-    assert await times("other", TaskStatus.QUEUED) == (PAST - 1, None)
-    assert await times(ACCOUNT, TaskStatus.PROCESSING) == (FUTURE + 1, FUTURE + 1)
-    assert await times("nobody", TaskStatus.QUEUED) == (None, None)
-
-
-async def test_tasks_left_submitting_are_found(database: Database) -> None:
-    await plant(
-        database,
-        task("task_b", status=TaskStatus.SUBMITTING, submissions=1),
-        task("task_a", status=TaskStatus.SUBMITTING, due_at=None, submissions=1),
-        task("task_c", status=TaskStatus.SUBMITTING, account="other", submissions=1),
-        task("task_d"),
-    )
-    made = [submission(f"sub_{name}", f"task_{name}") for name in "abcd"]
-    await database.write(lambda tx: tasks.insert_submissions(tx, made))
-    found = await database.read(lambda tx: tasks.adrift(tx, ACCOUNT))
-    assert found == [("task_a", "sub_a"), ("task_b", "sub_b")]
-
-
-async def test_jobs_at_the_provider_are_counted(database: Database) -> None:
-    open_there = (TaskStatus.SUBMITTING, TaskStatus.UNCONFIRMED, TaskStatus.PROCESSING)
-    await plant(database, *(task(f"task_{status}", status=status) for status in TaskStatus))
-    await plant(database, task("task_other", account="other", status=TaskStatus.PROCESSING))
-    assert await database.read(lambda tx: tasks.open_at_provider(tx, ACCOUNT)) == len(open_there)
-
-
-async def test_open_tasks_are_counted_up_to_a_bound(database: Database) -> None:
-    waiting = [task(f"task_q{n}") for n in range(4)]
-    bought = [task(f"task_p{n}", status=TaskStatus.PROCESSING) for n in range(2)]
-    await plant(database, *waiting, *bought, finished("task_done"), task("task_other", account="other"))
-    for bound, count in ((10, 6), (4, 6), (3, 5), (1, 2)):
-        assert await database.read(lambda tx, bound=bound: tasks.open_at_most(tx, ACCOUNT, bound=bound)) == count  # type: ignore[misc]
-
-
-async def test_overdue_tasks_are_the_open_ones_past_their_deadline_oldest_first(database: Database) -> None:
-    await plant(
-        database,
-        task("task_a", deadline_at=NOW),
-        task("task_b", deadline_at=PAST, due_at=None),
-        task("task_c", deadline_at=NOW + 1),
-        finished("task_d", deadline_at=PAST),
-    )
-    assert await database.read(lambda tx: tasks.overdue(tx, before=NOW, batch=10)) == ["task_b", "task_a"]
-    assert await database.read(lambda tx: tasks.overdue(tx, before=NOW, batch=1)) == ["task_b"]
-
-
-# Submissions
-
-
-async def test_submissions_lead_to_their_tasks_and_say_who_was_asked(database: Database) -> None:
-    await plant(database, task("task_1"), task("task_2"))
-    made = [submission("sub_1"), submission("sub_2", number=2), submission("sub_3", "task_2", account="second")]
-    await database.write(lambda tx: tasks.insert_submissions(tx, [made[1], made[0], made[2]]))
-    assert await database.read(lambda tx: tasks.submissions_of(tx, "task_1")) == made[:2]
-    found = await database.read(lambda tx: tasks.by_submissions(tx, ["sub_3", "sub_1", "sub_none"]))
-    assert found == {"sub_1": ("task_1", ACCOUNT), "sub_3": ("task_2", "second")}
-
-
-async def test_a_submission_number_is_used_once(database: Database) -> None:
-    await plant(database, task())
-    with pytest.raises(Duplicate, match="number"):
-        await database.write(lambda tx: tasks.insert_submissions(tx, [submission("sub_1"), submission("sub_2")]))
-
-
-async def settle(
-    database: Database, status: SubmissionStatus, *, at: int = NOW, found: str | None = None, detail: str | None = None
-) -> Submission:
-    async def unit(tx: Connection) -> Submission:
-        await tasks.settle_submission(tx, "sub_1", status, now=at, provider_task_id=found, detail=detail)
-        return (await tasks.submissions_of(tx, "task_1"))[0]
-
-    return await database.write(unit)
-
-
-async def test_a_settled_submission_is_not_unsettled(database: Database) -> None:
-    await plant(database, task())
-    await database.write(lambda tx: tasks.insert_submissions(tx, [submission()]))
-    unsure = await settle(database, SubmissionStatus.AMBIGUOUS, detail="no reply")
-    assert (unsure.status, unsure.settled_at, unsure.detail) == (SubmissionStatus.AMBIGUOUS, NOW, "no reply")
-    sure = await settle(database, SubmissionStatus.ACCEPTED, at=NOW + SECOND, found="4711")
-    assert asdict(sure) == asdict(
-        submission(status=SubmissionStatus.ACCEPTED, settled_at=NOW + SECOND, provider_task_id="4711")
-    )
-    for later in SubmissionStatus:
-        assert await settle(database, later, at=FUTURE, found="4712") == sure
-
-
-async def test_an_id_that_was_learned_is_not_replaced(database: Database) -> None:
-    await plant(database, task())
-    await database.write(lambda tx: tasks.insert_submissions(tx, [submission()]))
-    await settle(database, SubmissionStatus.AMBIGUOUS, found="4711")
-    assert (await settle(database, SubmissionStatus.REFUSED, found="4712")).provider_task_id == "4711"
-
-
-async def test_an_id_that_is_learned_late_is_kept_and_decides_nothing(database: Database) -> None:
-    await plant(database, task())
-    await database.write(lambda tx: tasks.insert_submissions(tx, [submission()]))
-    settled = await settle(database, SubmissionStatus.DEFERRED, detail="never sent")
-    late = await settle(database, SubmissionStatus.ACCEPTED, at=FUTURE, found="4711", detail="a reply after all")
-    assert late == replace(settled, provider_task_id="4711")

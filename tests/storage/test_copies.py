@@ -1,0 +1,186 @@
+# ruff: noqa: ASYNC240  (a test alone waits for its files)
+"""A copy is one instant of the database, whole, private and marked; one that is put in its place loses nothing that was there."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from storage import copies, files, restores, tasks
+from storage.database import Database, open_database
+from storage.errors import StorageError
+from tests.storage.builders import NOW, finished, plant, task
+from tests.storage.conftest import Clock, opened
+
+AT = 1_790_000_000_000_000
+
+
+def path_of(database: Database) -> Path:
+    return Path(str(database.path))  # type: ignore[attr-defined]
+
+
+def count(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as raw:
+        [(found,)] = raw.execute("SELECT count(*) FROM tasks").fetchall()
+        return int(found)
+
+
+async def furnished(database: Database) -> Path:
+    await plant(database, task("task_1"), finished("task_2"))
+    return path_of(database)
+
+
+async def test_a_copy_of_an_open_database_holds_what_was_committed_and_says_when(
+    database: Database, tmp_path: Path
+) -> None:
+    path, target = await furnished(database), tmp_path / "copy.db"
+    seen: list[tuple[int, int]] = []
+    made = copies.back_up(path, target, now=AT, progress=lambda done, pages: seen.append((done, pages)))
+    assert (made.tasks, made.open_tasks, made.events, made.copied_at) == (2, 1, 0, AT)
+    assert (count(target), target.stat().st_mode & 0o777, made.bytes) == (2, 0o600, target.stat().st_size)
+    assert seen[-1][0] == seen[-1][1] > 0
+    assert sorted(one.name for one in tmp_path.iterdir() if "copy" in one.name) == ["copy.db"]
+    assert await database.read(restores.copied_at) is None  # the database itself is no copy
+
+
+async def test_a_writer_that_goes_on_meanwhile_neither_waits_nor_shows_in_the_copy(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, target = await furnished(database), tmp_path / "copy.db"
+    monkeypatch.setattr(copies, "PAGES", 1)
+
+    def write_between(done: int, pages: int) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("UPDATE tasks SET reference = :said WHERE id = 'task_1'", {"said": f"{done}"})
+
+    copies.back_up(path, target, now=AT, progress=write_between)
+    with closing(sqlite3.connect(target)) as raw:
+        assert raw.execute("SELECT reference FROM tasks WHERE id = 'task_1'").fetchall() == [(None,)]
+
+
+async def test_a_file_that_is_there_is_replaced_only_when_that_is_said(database: Database, tmp_path: Path) -> None:
+    path, target = await furnished(database), tmp_path / "copy.db"
+    target.write_text("precious")
+    with pytest.raises(StorageError, match="--force"):
+        copies.back_up(path, target, now=AT)
+    assert target.read_text() == "precious"
+    copies.back_up(path, target, now=AT, replace=True)
+    assert count(target) == 2
+
+
+@pytest.mark.parametrize("target", ["missing/copy.db", "t.db"])
+async def test_a_target_that_cannot_be_one_is_refused(database: Database, tmp_path: Path, target: str) -> None:
+    path = await furnished(database)
+    with pytest.raises(StorageError):
+        copies.back_up(path, tmp_path / target, now=AT, replace=True)
+    assert count(path) == 2
+
+
+def test_what_is_not_there_cannot_be_copied(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="there is no database"):
+        copies.back_up(tmp_path / "t.db", tmp_path / "copy.db", now=AT)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def brought_back(tmp_path: Path, clock: Clock) -> tuple[Path, Path]:
+    """A database with one task more than its copy, closed."""
+    path, copy = tmp_path / "t.db", tmp_path / "copy.db"
+    async with opened(f"sqlite:///{path}", clock) as database:
+        await plant(database, task("task_1"))
+        copies.back_up(path, copy, now=AT)
+        await database.write(lambda tx: tasks.insert(tx, task("task_2")))
+    return path, copy
+
+
+async def test_a_copy_takes_the_databases_place_and_what_was_there_goes_aside(tmp_path: Path, clock: Clock) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    made = copies.restore(copy, path, now=NOW)
+    assert made.aside is not None
+    assert (count(path), count(made.aside), count(copy)) == (1, 2, 1)
+    assert path.stat().st_mode & 0o777 == 0o600
+    async with opened(f"sqlite:///{path}", clock) as database:
+        assert await database.read(restores.copied_at) == AT
+
+
+async def test_a_copy_can_be_put_where_nothing_is_left(tmp_path: Path, clock: Clock) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    path.unlink()
+    assert copies.restore(copy, path, now=NOW).aside is None
+    assert count(path) == 1
+
+
+async def test_nothing_is_put_in_the_place_of_a_database_that_is_served(tmp_path: Path, clock: Clock) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    lock = files.claim(str(path))
+    try:
+        with pytest.raises(StorageError, match="is served by process"):
+            copies.restore(copy, path, now=NOW)
+    finally:
+        os.close(lock)
+    assert count(path) == 2
+
+
+async def test_nor_while_a_short_command_has_it_open(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "PATIENCE_SECONDS", 0.05)
+    path, copy = await brought_back(tmp_path, clock)
+    async with opened(f"sqlite:///{path}", clock):
+        with pytest.raises(StorageError, match="in use by another command"):
+            copies.restore(copy, path, now=NOW)
+    assert count(path) == 2
+
+
+@pytest.mark.parametrize("damage", ["not a database", "cut", "a page overwritten", "another program's"])
+async def test_what_is_no_sound_copy_is_refused_and_changes_nothing(tmp_path: Path, clock: Clock, damage: str) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    whole = copy.read_bytes()
+    match damage:
+        case "not a database":
+            copy.write_text("hello " * 1000)
+        case "cut":
+            copy.write_bytes(whole[: len(whole) // 2])
+        case "a page overwritten":
+            copy.write_bytes(whole[:8192] + b"\xff" * 4096 * 8 + whole[8192 + 4096 * 8 :])
+        case _:
+            copy.unlink()
+            with closing(sqlite3.connect(copy)) as raw:
+                raw.execute("CREATE TABLE songs (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StorageError):
+        copies.restore(copy, path, now=NOW)
+    assert (count(path), path.read_bytes()) == (2, before)
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+async def test_a_copy_of_a_newer_release_is_refused(tmp_path: Path, clock: Clock) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    with closing(sqlite3.connect(copy)) as raw, raw:
+        raw.execute("INSERT INTO migrations VALUES (9999, 'later', 1)")
+    with pytest.raises(StorageError, match="made by a newer taskrelay"):
+        copies.restore(copy, path, now=NOW)
+
+
+async def test_a_second_restore_in_the_same_second_keeps_what_the_first_put_aside(tmp_path: Path, clock: Clock) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    first = copies.restore(copy, path, now=NOW)
+    second = copies.restore(copy, path, now=NOW + 1)
+    assert first.aside is not None and second.aside is not None
+    assert (count(first.aside), count(second.aside)) == (2, 1)
+
+
+async def test_a_damaged_database_goes_aside_with_its_log(tmp_path: Path, clock: Clock) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    path.write_bytes(b"\x00" * 8192)
+    Path(f"{path}-wal").write_bytes(b"log")
+    made = copies.restore(copy, path, now=NOW)
+    assert made.aside is not None
+    assert Path(f"{made.aside}-wal").read_bytes() == b"log"
+    assert not Path(f"{path}-wal").exists()
+    database = await open_database(f"sqlite:///{path}", clock=clock)
+    await database.close()
+    assert count(path) == 1
