@@ -46,6 +46,10 @@ API in One, kling-3 (`apiinone`)
 Ours everywhere: which refusal wins when several would hold, that a rate counts creates which passed every other check, that a
 credential sees its own jobs only, the balance of an account (what it was given less what its jobs cost; a failed one costs nothing).
 
+Ours as well, at every contract: that a query replaces a link which has died (`link-seconds`), that a link says in itself until when it is
+good, in the manner of a common store where the contract has none, and what a query answers once an output was deleted (`purge-after`): as
+for an unknown id, or as success without a link.
+
 Switches: a prompt's `[sandbox: …]`, the script, standing faults (`directives.py` has the table of orders); knobs for all and rules
 for a contract, a credential or both (`rules.py`), over /_sandbox/knobs and /_sandbox/rules and on the command line.
 

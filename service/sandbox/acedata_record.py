@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from service.sandbox import outputs
 from service.sandbox.jobs import Job, Phase
 
 
@@ -21,8 +22,8 @@ def ended(job: Job) -> dict[str, object]:
     shown: dict[str, object] = {"success": True, "video_id": video_id(job), "state": job.word, "task_id": job.id}
     # A video is never exactly as long as asked, and its seconds are text.
     shown["duration"] = f"{job.asked['duration']}.041"
-    if not job.directives.no_output:
-        shown["video_url"] = f"{job.asked['output_base']}/kling/{job.id}.mp4"
+    if job.shows_output:
+        shown["video_url"] = outputs.link(job, "kling/")
     return shown
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from service.sandbox import outputs
 from service.sandbox.jobs import Job, Phase
 
 WORDS: Mapping[str, Mapping[Phase, str]] = {
@@ -57,8 +58,7 @@ def _enveloped(told: Mapping[str, object]) -> dict[str, object]:
 
 
 def _link(job: Job) -> str | None:
-    done = job.phase is Phase.SUCCEEDED and not job.directives.no_output
-    return f"{job.asked['output_base']}/{job.id}.mp4" if done else None
+    return outputs.link(job) if job.shows_output else None
 
 
 def _early(job: Job) -> dict[str, object]:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.sandbox import line
+from service.sandbox import line, outputs
 from service.sandbox.accounts import Account, Turned
 from service.sandbox.cloudsway_body import read_frame_order, read_text_order
 from service.sandbox.desk import Desk
@@ -71,7 +71,7 @@ def item(job: Job) -> dict[str, object]:
         shown["external_id"] = job.external_id
     # Before the end both forms occur in the documents: no outputs at all, and an empty list.
     if job.phase is not Phase.WAITING:
-        shown["outputs"] = [_output(job)] if job.phase is Phase.SUCCEEDED and not job.directives.no_output else []
+        shown["outputs"] = [_output(job)] if job.shows_output else []
         shown["billing"] = [_bill(job)] if job.phase.ended else []
     return shown | _times(job)
 
@@ -81,7 +81,7 @@ def _times(job: Job) -> dict[str, int]:
 
 
 def _output(job: Job) -> dict[str, object]:
-    expires = int(job.updated_at) + LINK_SECONDS
+    expires = int(outputs.good_until(job) or job.updated_at + LINK_SECONDS)
     link = f"{job.asked['output_base']}/{job.id}.mp4?ksTime={expires:x}"
     output: dict[str, object] = {"type": "video", "id": str(int(job.id) + 3), "url": link}
     if job.asked["watermark"]:

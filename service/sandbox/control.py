@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.sandbox import outputs
 from service.sandbox.accounts import Account, label
 from service.sandbox.directives import UnknownDirective
 from service.sandbox.jobs import Asked, Job
@@ -36,6 +37,8 @@ def routes(world: World) -> list[Route]:
         Route(PREFIX + "/jobs/{job_id}/begin", _checked(control.begin), methods=["POST"]),
         Route(PREFIX + "/jobs/{job_id}/finish", _checked(control.finish), methods=["POST"]),
         Route(PREFIX + "/jobs/{job_id}/push", _checked(control.push), methods=["POST"]),
+        Route(PREFIX + "/jobs/{job_id}/purge", _checked(control.purge), methods=["POST"]),
+        Route(PREFIX + "/outputs/{path:path}", control.play, methods=["GET"]),
     ]
 
 
@@ -154,6 +157,23 @@ class Control:
             raise BadOrder(str(error)) from error
         return Json(told(job))
 
+    async def purge(self, request: Request) -> Response:
+        """Delete a job's output. `keep_record`: queries still show the job, without a link."""
+        job = self._job(request)
+        match await _order(request):
+            case {"keep_record": bool(keep), **rest} if not rest:
+                self.world.purge(job.id, keep_record=keep)
+            case {**rest} if not rest:
+                self.world.purge(job.id)
+            case _:
+                raise BadOrder('purge takes {"keep_record": true|false}, or nothing')
+        return Json(told(job))
+
+    async def play(self, request: Request) -> Response:
+        """The file behind a link, where `output_base` leads here."""
+        name = request.path_params["path"].rpartition("/")[2].removesuffix(".mp4").removesuffix("-watermark")
+        return outputs.play(request, self.world.jobs.get(name), self.world.clock())
+
     def _job(self, request: Request) -> Job:
         job = self.world.jobs.get(request.path_params["job_id"])
         if job is None:
@@ -218,6 +238,7 @@ def told(job: Job) -> Mapping[str, object]:
         "pushes": pushes,
         "queries": list(job.queries),
         "queried": job.queried,
+        "purged": job.purged,
     }
 
 

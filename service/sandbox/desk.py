@@ -71,7 +71,7 @@ class Desk:
             return early
         if orders.garbage:
             return line.garbage()
-        return show([] if orders.empty else jobs)
+        return show([] if orders.empty else [job for job in jobs if not job.forgotten])
 
     async def upload(self, request: Request, cap: int, take: Callable[[str, bytes], Response]) -> Response:
         """Take a form; over the cap is a refusal as any other."""

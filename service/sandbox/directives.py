@@ -12,6 +12,8 @@ of a contract, a credential or all.
 | fail [code=C], no-output, unknown-word | ends failed / succeeds without a URL / says a new word in place of `processing` | yes |
 | no-push, late-push=N, push-twice, out-of-order | pushes none / N s late / each twice / the last first | yes |
 | late-reply=N | answers after N seconds | yes |
+| link-seconds=N | a link to its output is good for N seconds; a query after that gets another | yes |
+| purge-after=N [keeps-record] | N seconds after its end the output is deleted, and the job with it unless its record is kept | yes |
 | push-before-reply | answers only after the pushes so far were delivered (all of them with seconds=0) | yes |
 
 For a query: status=N, code=C, retry-after=N, garbage, close, hang, and `empty`: a well-formed answer that knows no job.
@@ -57,6 +59,9 @@ class Directives:
     out_of_order: bool = False
     push_before_reply: bool = False
     late_reply: float | None = None
+    link_seconds: float | None = None
+    purge_after: float | None = None
+    keeps_record: bool = False
 
 
 WORDS = {field.name.replace("_", "-"): field.default is None for field in fields(Directives)}
@@ -67,6 +72,8 @@ BOUNDS = {
     "seconds": (0, 86_400),
     "late-push": (0, 86_400),
     "late-reply": (0, 3_600),
+    "link-seconds": (1, 10_000_000),
+    "purge-after": (0, 10_000_000),
 }
 
 

@@ -136,10 +136,17 @@ class Job:
     updated_at: float = 0.0
     finished_at: float | None = None
     reason: str = ""
+    link_at: float = 0.0  # when the link that is shown was made
+    purged: bool = False  # its output is deleted
+    forgotten: bool = False  # and so is its record: no query shows it
     changes: list[Change] = field(default_factory=list)
     pushes: list[Push] = field(default_factory=list)
     queries: deque[Query] = field(default_factory=lambda: deque(maxlen=1_000))
     queried: int = 0
+
+    @property
+    def shows_output(self) -> bool:
+        return self.phase is Phase.SUCCEEDED and not self.directives.no_output and not self.purged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from service.sandbox import line
+from service.sandbox import line, outputs
 from service.sandbox.accounts import Account, Turned
 from service.sandbox.desk import Desk
 from service.sandbox.jobs import Contract, Found, Job, Phase
@@ -104,8 +104,8 @@ def _state(job: Job) -> dict[str, object]:
     """A job as the status route shows it."""
     shown: dict[str, object] = {"success": True, "task_id": job.id, "status": job.word}
     if job.phase is Phase.SUCCEEDED:
-        if not job.directives.no_output:
-            shown["video_url"] = f"{job.asked['output_base']}/{job.id}.mp4"
+        if job.shows_output:
+            shown["video_url"] = outputs.link(job)
         shown["credits_charged"] = job.asked["cost"]
         published = uuid.uuid5(uuid.NAMESPACE_URL, job.id)
         shown["prompt_submission_id"] = str(published) if job.asked["prompt_directory_optin"] else None

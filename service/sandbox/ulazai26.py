@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.sandbox import line, ulazai
+from service.sandbox import line, outputs, ulazai
 from service.sandbox.accounts import Account
 from service.sandbox.desk import Desk
 from service.sandbox.jobs import Contract, Found, Job, Phase
@@ -71,8 +71,8 @@ def _state(job: Job, now: float) -> dict[str, object]:
     """A job as the status route shows it. Seconds went in as text and come out as a number; there is no charge in it."""
     shown: dict[str, object] = {"task_id": job.id, "status": job.word}
     if job.phase is Phase.SUCCEEDED:
-        if not job.directives.no_output:
-            shown["video_url"] = f"{job.asked['output_base']}/kling/videos/{job.id}.mp4"
+        if job.shows_output:
+            shown["video_url"] = outputs.link(job, "kling/videos/")
         shown |= {"duration": int(str(job.asked["duration"])), "has_audio": job.asked["sound"]}
     elif job.phase is Phase.FAILED:
         shown["error_message"] = job.reason

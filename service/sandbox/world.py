@@ -15,6 +15,7 @@ from decimal import Decimal
 
 import orjson
 
+from service.sandbox import outputs
 from service.sandbox.accounts import Account
 from service.sandbox.directives import Directives, in_prompt, parse
 from service.sandbox.jobs import Asked, Change, Contract, Found, Job, Knobs, Phase, Push, Query
@@ -115,6 +116,7 @@ class World:
         for job in jobs:
             job.queries.append(Query(at=self.clock(), by=by))
             job.queried += 1
+            outputs.grow_old(job, self.clock())
 
     def begin(self, job_id: str) -> None:
         """By hand: the job is being worked on."""
@@ -125,6 +127,11 @@ class World:
         """By hand: the job ends, as its directives say unless told. An ended job takes a contradicting verdict too."""
         self._stop(job_id)
         self._end(self.jobs[job_id], failed)
+
+    def purge(self, job_id: str, *, keep_record: bool = False) -> None:
+        """By hand: delete the output of a job, and its record unless that is kept."""
+        outputs.purge(self.jobs[job_id], keep_record=keep_record)
+        self.stir()
 
     async def push(self, job_id: str, word: str) -> Push:
         """By hand: push this status word now, true or not, and wait for the answer."""
@@ -221,7 +228,7 @@ class World:
         job.reason = "The generation failed" if phase is Phase.FAILED else ""
         job.changes.append(Change(at=job.updated_at, word=word))
         if phase.ended:
-            job.finished_at = job.updated_at
+            job.finished_at = job.link_at = job.updated_at
             self.open[job.contract.name] -= was_open
             job.account.open[job.contract.name] -= was_open
             if phase is Phase.FAILED:
