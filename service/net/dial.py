@@ -25,7 +25,7 @@ import anyio.abc
 import anyio.streams.tls
 import httpcore
 
-from service.net.address import Address
+from service.net.address import Address, unwrap
 from service.net.guard import Blocked, NetError, Policy
 from service.net.resolver import Resolver
 from service.telemetry import failpoints
@@ -73,14 +73,31 @@ def socket_for(policy: Policy) -> Callable[[aiohappyeyeballs.AddrInfoType], sock
 
     def make(found: aiohappyeyeballs.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, where = found
-        if reason := policy.refuse_address(ip_address(where[0])):
+        address = ip_address(where[0])
+        if reason := policy.refuse_socket(address, where[1]):
             raise AddressBlocked(f"{where[0]} is {reason}")
+        if not policy.allows(unwrap(address)) and is_own(address):
+            raise AddressBlocked(f"{where[0]} is an address of this machine")
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 
     return make
+
+
+def is_own(address: Address) -> bool:
+    """Whether an address, a public one too, is this machine's: what stands behind it expects no calls from within.
+
+    Asked of the kernel at each connection, because addresses come and go. Nothing is sent: connecting a UDP socket only
+    chooses the route, and the route to oneself begins at oneself.
+    """
+    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((str(address), 9))
+        except OSError:  # no route
+            return False
+        return ip_address(probe.getsockname()[0].partition("%")[0]) == address
 
 
 class SocketStream(anyio.abc.ByteStream):

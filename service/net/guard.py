@@ -15,6 +15,7 @@ from service.net.address import PRIVATE, THIS_MACHINE, Address, Network, denied,
 from service.net.url import BadUrl, Parts, parse
 
 LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+ITSELF = "this service itself"
 _METADATA_NAMES = frozenset({"metadata.google.internal"})
 _ALLOW = "TASKRELAY_EGRESS__ALLOW"
 _PORTS = "TASKRELAY_EGRESS__PORTS"
@@ -51,11 +52,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The operator's word on what may be called. `ports`: None for any. `denied_hosts`: our own public names."""
+    """The operator's word on what may be called. `ports`: None for any. `denied_hosts`: our own public names.
+
+    Inside `allow`, where other services may share our host, we are `own_origins`, host and port, and on any loopback
+    address `own_ports`.
+    """
 
     allow: tuple[Network, ...] = ()
     ports: frozenset[int] | None = frozenset({443})
     denied_hosts: frozenset[str] = frozenset()
+    own_origins: frozenset[tuple[str, int]] = frozenset()
+    own_ports: frozenset[int] = frozenset()
     inside_only: bool = False
 
     def inside(self) -> Policy:
@@ -72,7 +79,20 @@ class Policy:
             return None
         if self.inside_only:
             return f"outside {_ALLOW}, and so needs https and a public name"
-        return "this service itself" if str(address) in self.denied_hosts else denied(address)
+        return ITSELF if str(address) in self.denied_hosts else denied(address)
+
+    def refuse_socket(self, address: Address, port: int) -> str | None:
+        """Why no connection may be made there, or None."""
+        address = unwrap(address)
+        if self._is_own(str(address), port, address):
+            return ITSELF
+        return self.refuse_address(address)
+
+    def _is_own(self, host: str, port: int, address: Address | None) -> bool:
+        on_this_machine = is_this_machine(host) or (
+            address is not None and (address.is_loopback or address.is_unspecified)
+        )
+        return (host, port) in self.own_origins or (on_this_machine and port in self.own_ports)
 
     def judge_answers(self, host: str, answers: Iterable[str]) -> tuple[Address, ...]:
         """The addresses of `host` that may be dialled. One forbidden answer condemns them all: an attacker mixes them."""
@@ -115,6 +135,8 @@ class Policy:
 
     def _judge_host(self, parts: Parts) -> bool:
         """Refuse the host, or say whether it lies (literals), or must turn out to lie (names), inside `allow`."""
+        if self._is_own(parts.host, parts.port, parts.address and unwrap(parts.address)):
+            raise Blocked(f"{parts.origin} is {ITSELF}; events are not delivered to their sender")
         if parts.address is not None:
             if reason := self.refuse_address(parts.address):
                 raise Blocked(self._explain(parts, reason, unwrap(parts.address)))
@@ -126,7 +148,7 @@ class Policy:
         if parts.host in _METADATA_NAMES:
             raise Blocked(f"{parts.host} is a cloud metadata service, which is never called")
         if parts.host in self.denied_hosts:
-            raise Blocked(f"{parts.host} is this service itself; events are not delivered to their sender")
+            raise Blocked(f"{parts.host} is {ITSELF}; events are not delivered to their sender")
         if parts.host.endswith((".local", ".internal")) or parts.host in ("local", "internal"):
             if not self.allow:
                 raise Blocked(

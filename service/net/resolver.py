@@ -2,8 +2,8 @@
 
 asyncio's default pool has cpu + 4 threads, and getaddrinfo() cannot be cancelled: a handful of black-holed names would stop
 every other look-up of the process for as long as the system resolver cares to wait. So there is one `Resolver` for
-providers and one for subscribers, a name holds one thread however many callers wait for it, and names that ran over
-the limit last time queue apart from those that did not.
+providers and one for subscribers, a name holds one thread however many callers wait for it, and names that answered
+last time, names that ran over the limit, and names never asked before queue apart from each other.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from service.net.address import Address
 from service.net.guard import LOOPBACK, NetError, Policy, is_this_machine
 
 Lookup: TypeAlias = Callable[[str], Sequence[str]]
-_SLOW_NAMES_KEPT = 10_000
+_NAMES_KEPT = 10_000
 
 
 class ResolveFailed(NetError):
@@ -41,11 +42,14 @@ class Resolver:
         self._timeout_seconds = timeout_seconds
         self._waiting = waiting
         self._lookup = lookup
-        self._running: dict[str, asyncio.Future[Sequence[str]]] = {}
-        self._slow: dict[str, None] = {}
-        slow_threads = max(1, threads // 4)
-        self._desk = _Desk("resolve", max(1, threads - slow_threads))
-        self._slow_desk = _Desk("resolve-slow", slow_threads)
+        self._running: dict[str, _Question] = {}
+        self._quick: dict[str, bool] = {}  # whether a name answered within the limit, the last time
+        quarter = max(1, threads // 4)
+        self._desks = {
+            True: _Desk("resolve", max(1, threads - 2 * quarter)),
+            None: _Desk("resolve-new", quarter),
+            False: _Desk("resolve-slow", quarter),
+        }
 
     async def addresses(self, policy: Policy, host: str) -> tuple[Address, ...]:
         """The vetted addresses of a name or literal. Raises `Blocked` (any answer forbidden) or `ResolveFailed`."""
@@ -61,44 +65,64 @@ class Resolver:
 
     def close(self) -> None:
         """Let idle threads end. Busy ones are daemons and do not hold up the exit."""
-        self._desk.close()
-        self._slow_desk.close()
+        for desk in self._desks.values():
+            desk.close()
 
     async def _resolve(self, host: str) -> Sequence[str]:
-        running = self._running.get(host)
-        if running is None:
-            running = self._start(host)
+        question = self._running.get(host) or self._ask(host)
+        question.waiting += 1
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await asyncio.shield(running)
+                return await asyncio.shield(question.answer)
         except TimeoutError:
-            if len(self._slow) < _SLOW_NAMES_KEPT:
-                self._slow[host] = None
+            self._remember(host, quick=False)
             raise ResolveFailed(f"{host} was not resolved within {self._timeout_seconds:g} s") from None
         except (OSError, UnicodeError) as error:
             raise ResolveFailed(f"{host} could not be resolved: {_say(error)}") from None
+        finally:
+            question.waiting -= 1
+            if not (question.waiting or question.begun):
+                question.answer.cancel()  # nobody wants to know any more, and others stand behind it
 
-    def _start(self, host: str) -> asyncio.Future[Sequence[str]]:
+    def _ask(self, host: str) -> _Question:
         if len(self._running) >= self._waiting:
             raise ResolveFailed(f"{host} was not resolved: too many names are waiting")
         loop = asyncio.get_running_loop()
-        running: asyncio.Future[Sequence[str]] = loop.create_future()
-        self._running[host] = running
-        running.add_done_callback(lambda _: self._ended(host, running))
+        question = self._running[host] = _Question(loop.create_future())
+        question.answer.add_done_callback(lambda _: self._ended(host, question))
 
-        def settle(answers: Sequence[str] | BaseException) -> None:
+        def work() -> None:
+            if question.answer.done():
+                return
+            question.begun = True
+            answers = _answer(self._lookup, host)
             with contextlib.suppress(RuntimeError):  # the loop is gone, and with it everyone who waited
-                loop.call_soon_threadsafe(_set, running, answers)
+                loop.call_soon_threadsafe(_set, question.answer, answers)
 
-        desk = self._slow_desk if host in self._slow else self._desk
-        desk.put(lambda: settle(_answer(self._lookup, host)))
-        return running
+        self._desks[self._quick.get(host)].put(work)
+        return question
 
-    def _ended(self, host: str, running: asyncio.Future[Sequence[str]]) -> None:
-        self._running.pop(host, None)
-        # An answer, even a late one, shows that the name's servers are alive again.
-        if not running.cancelled() and running.exception() is None:
-            self._slow.pop(host, None)
+    def _ended(self, host: str, question: _Question) -> None:
+        if self._running.get(host) is question:
+            del self._running[host]
+        # An answer, even a late one, shows that the name's servers are alive.
+        if not question.answer.cancelled() and question.answer.exception() is None:
+            self._remember(host, quick=True)
+
+    def _remember(self, host: str, *, quick: bool) -> None:
+        self._quick.pop(host, None)
+        self._quick[host] = quick
+        if len(self._quick) > _NAMES_KEPT:
+            del self._quick[next(iter(self._quick))]
+
+
+@dataclass(slots=True)
+class _Question:
+    """One look-up, and how many wait for it."""
+
+    answer: asyncio.Future[Sequence[str]]
+    waiting: int = 0
+    begun: bool = False
 
 
 class _Desk:

@@ -17,12 +17,12 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from service.net.allowance import ALLOWANCE, Connector
 from service.net.dial import CONNECT_SECONDS, AddressBlocked, socket_for
 from service.net.guard import Blocked, Policy
 from service.net.resolver import ResolveFailed, Resolver
 
 ATTEMPT_SECONDS = 15.0
-_READ_AT_MOST = 64 * 1024
 _KEEP = 1024
 _KEEPALIVE_SECONDS = (
     4.0  # below the 5 s after which Node's servers hang up: a POST into a closing connection is a lost attempt
@@ -107,9 +107,9 @@ class Sender:
         return session, parsed
 
     def _open(self, policy: Policy) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
+            dial=socket_for(policy),
             resolver=_JudgingResolver(policy, self._resolver),
-            socket_factory=socket_for(policy),
             use_dns_cache=False,  # judged answers belong to the connection they were asked for
             ssl=self._ssl_context,
             limit=self._limit,
@@ -179,7 +179,7 @@ async def _head(response: aiohttp.ClientResponse) -> str | None:
     read = 0
     encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
     try:
-        while read < _READ_AT_MOST and (chunk := await response.content.readany()):
+        while read < ALLOWANCE and (chunk := await response.content.readany()):
             read += len(chunk)
             if len(kept) < _KEEP:
                 kept += chunk[: _KEEP - len(kept)]

@@ -5,12 +5,13 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import anyio
 import httpcore
 import pytest
 
+from service.net.address import Address
 from service.net.dial import (
     ERRAND,
     AddressBlocked,
@@ -21,6 +22,7 @@ from service.net.dial import (
     Stream,
     boottime,
     give_up_after,
+    is_own,
     socket_for,
 )
 from service.net.guard import Blocked, Policy
@@ -259,3 +261,22 @@ async def test_end_of_stream_is_told_apart_from_a_break(pair: tuple[SocketStream
     theirs.shutdown(socket.SHUT_WR)
     with pytest.raises(anyio.EndOfStream):
         await stream.receive()
+
+
+class Trusting(Policy):
+    """Lets every address pass, as the tables do with a public one."""
+
+    def refuse_socket(self, address: Address, port: int) -> str | None:
+        return None
+
+
+def test_an_address_of_this_machine_is_not_dialled_though_no_table_names_it() -> None:
+    found = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 443))
+    with pytest.raises(AddressBlocked, match="an address of this machine"):
+        socket_for(Trusting())(found)
+    socket_for(Trusting(allow=(ip_network("127.0.0.0/8"),)))(found).close()
+
+
+@pytest.mark.parametrize(("address", "own"), [("127.0.0.1", True), ("1.1.1.1", False), ("2606:4700::1", False)])
+def test_the_kernel_knows_which_addresses_are_this_machine_s(address: str, own: bool) -> None:
+    assert is_own(ip_address(address)) is own

@@ -114,6 +114,44 @@ def test_development_opens_nothing_else(url: str) -> None:
     refusal(DEVELOPMENT, url)
 
 
+AT_HOME = Policy(
+    allow=(ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"), ip_network("::1/128")),
+    ports=None,
+    own_origins=frozenset({("10.0.0.5", 80), ("relay.internal", 8080)}),
+    own_ports=frozenset({8080}),
+)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "http://127.0.0.1:8080/v1/tasks",
+            "http://localhost:8080/",
+            "http://a.localhost:8080/",
+            "http://127.9.9.9:8080/",
+        ),
+        *("http://[::1]:8080/", "http://[::ffff:127.0.0.1]:8080/", "http://10.0.0.5/", "https://relay.internal:8080/"),
+    ],
+)
+def test_the_service_itself_is_no_subscriber_inside_the_allowed_networks_either(url: str) -> None:
+    assert "this service itself" in refusal(AT_HOME, url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:3000/", "http://localhost/", "http://10.0.0.5:8080/", "http://10.0.0.6/"]
+)
+def test_a_neighbour_on_the_same_host_is(url: str) -> None:
+    assert AT_HOME.judge_url(url).inside_only
+
+
+def test_a_name_that_leads_back_to_the_service_is_stopped_at_the_socket() -> None:
+    assert AT_HOME.refuse_socket(ip_address("127.0.0.1"), 8080) == "this service itself"
+    assert AT_HOME.refuse_socket(ip_address("10.0.0.5"), 80) == "this service itself"
+    assert AT_HOME.refuse_socket(ip_address("127.0.0.1"), 8081) is None
+    assert AT_HOME.refuse_socket(ip_address("192.168.0.1"), 443) is not None
+
+
 def test_metadata_name_and_own_name_stay_refused_under_any_allow_list() -> None:
     everything = Policy(
         allow=(ip_network("0.0.0.0/0"), ip_network("::/0")), ports=None, denied_hosts=frozenset({"relay.example.com"})

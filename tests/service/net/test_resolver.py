@@ -114,8 +114,30 @@ async def test_callers_for_one_name_share_one_thread(hole: BlackHole) -> None:
     assert hole.asked == ["hole.test"]
 
 
-async def test_names_that_hung_before_do_not_hold_up_healthy_ones(hole: BlackHole) -> None:
-    """Fifty dead names: the first time they may take every thread, afterwards only a few."""
+async def test_fifty_dead_newcomers_do_not_hold_up_names_that_answered_before(hole: BlackHole) -> None:
+    with resolving(hole, threads=8, timeout_seconds=5) as resolver:
+        await resolver.addresses(ANY, "known.test")
+        dead = [asyncio.create_task(resolver.addresses(ANY, f"hole{number}.test")) for number in range(50)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            assert await resolver.addresses(ANY, "known.test") == (ip_address(PUBLIC[0]),)
+        hole.let_go.set()
+        await asyncio.gather(*dead)
+
+
+async def test_a_question_that_nobody_waits_for_any_more_is_not_asked(hole: BlackHole) -> None:
+    with resolving(hole, threads=4, timeout_seconds=0.05) as resolver:
+        dead = (resolver.addresses(ANY, f"hole{number}.test") for number in range(50))
+        assert all(isinstance(said, ResolveFailed) for said in await asyncio.gather(*dead, return_exceptions=True))
+        assert list(resolver._running) == hole.asked == ["hole0.test"]
+        hole.let_go.set()
+        while resolver._running:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert await resolver.addresses(ANY, "new.test")
+    assert hole.asked == ["hole0.test", "new.test"]
+
+
+async def test_names_that_hung_before_do_not_hold_up_new_ones(hole: BlackHole) -> None:
     hole.failing = True
     dead = [f"hole{number}.test" for number in range(50)]
     with resolving(hole, threads=8, timeout_seconds=0.3) as resolver:
@@ -140,10 +162,10 @@ async def test_slow_name_is_forgiven_once_it_answers(hole: BlackHole) -> None:
     with resolving(hole, timeout_seconds=0.05) as resolver:
         with pytest.raises(ResolveFailed):
             await resolver.addresses(ANY, "hole.test")
-        assert "hole.test" in resolver._slow
+        assert resolver._quick == {"hole.test": False}
         hole.let_go.set()
         await resolver.addresses(ANY, "hole.test")
-        assert resolver._slow == {}
+        assert resolver._quick == {"hole.test": True}
 
 
 async def test_waiting_names_are_bounded(hole: BlackHole) -> None:
@@ -163,7 +185,7 @@ async def test_threads_are_bounded_and_do_not_hold_up_the_exit(hole: BlackHole) 
         callers = [asyncio.create_task(resolver.addresses(ANY, f"hole{number}.test")) for number in range(50)]
         await asyncio.sleep(0)
         started = set(threading.enumerate()) - before
-        assert len(started) == 6  # and 2 for slow names
+        assert len(started) == 2  # and 2 for slow names, 4 for those that answer
         assert all(thread.daemon for thread in started)
         hole.let_go.set()
         await asyncio.gather(*callers)
