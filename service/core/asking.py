@@ -26,6 +26,7 @@ from service.core.patience import (
     span,
     streak,
 )
+from service.core.restoring import queue_again, unbought
 from service.core.step import Draft, Note, Rules, Step, both, ignored, move, said
 from service.core.times import SECOND
 from storage.records import Charge, Failure, FailureCode, Streak, Task, TaskStatus, evolve
@@ -64,6 +65,8 @@ def absent(task: Task, seen: Observation, rules: Rules) -> Step:
     gone = not unconfirmed and lasted(counted, ABSENT_QUERIES, ABSENT_SECONDS, rules)
     if gone or asked_past_deadline(task, seen):
         return expire(task, rules, "the provider knows no such job")
+    if unbought(counted, rules):
+        return queue_again(counted, rules, was=task)
     at = next_turn(counted, rules) if unconfirmed else next_query(counted, rules)
     at = rules.now if may_resend(counted, rules) else at
     note = said("not_found", seen.reading) if unconfirmed or counted.streak_count == 1 else None

@@ -14,7 +14,7 @@ from service.core.fallback import go_on
 from service.core.holding import wish
 from service.core.observation import Observation, Reading
 from service.core.patience import calm, lasted, next_turn, resend_at, span, streak
-from service.core.step import Draft, Note, Rules, Step, conflict, ignored, move, said
+from service.core.step import Draft, Note, Rules, Step, conflict, ignored, move, ordered, said
 from service.core.times import SECOND
 from storage.records import Charge, Failure, FailureCode, OnAmbiguous, Streak, Task, TaskStatus, evolve
 
@@ -65,6 +65,8 @@ def why_resend(task: Task, rules: Rules) -> Resend | None:
         return Resend.POLICY if task.permitted_at is None else Resend.PERMISSION
     if task.resends or not (rules.look_up and surely_absent(task, rules)):
         return None
+    if not task.submissions:
+        return None  # in doubt only because the database is an older copy: it is queued again (core.restoring)
     if rules.resend:
         return Resend.ABSENT
     return Resend.POLICY if task.on_ambiguous is OnAmbiguous.RESUBMIT else None
@@ -178,9 +180,9 @@ def never_submitted(task: Task, rules: Rules) -> Step:
     return move(task, end, rules, Note(kind="expired"), Draft(type=EventType.TASK_EXPIRED, hard=True))
 
 
-def cancel(task: Task, rules: Rules) -> Step:
+def cancel(task: Task, seen: Observation, rules: Rules) -> Step:
     """T13. Only what was not bought can be canceled."""
     if task.status is not TaskStatus.QUEUED:
         return ignored(task)
     end = ended(task, TaskStatus.CANCELED, rules, final=True, charge=Charge.NONE)
-    return move(task, end, rules, Note(kind="canceled"), Draft(type=EventType.TASK_CANCELED, hard=True))
+    return move(task, end, rules, ordered("canceled", seen), Draft(type=EventType.TASK_CANCELED, hard=True))

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import orjson
 
 from service.core import ids, money
+from service.core.care import Cause, Pause
 from service.core.surplus import charge_told
 from service.core.times import iso
-from storage.records import Charge, Endpoint, Failure, Output, Surplus, Task, TaskStatus
+from storage.records import Endpoint, Failure, Output, Surplus, Task, TaskStatus
 
 
 class EventType(StrEnum):
@@ -45,8 +46,6 @@ class EventType(StrEnum):
 ENDS: Final[frozenset[str]] = frozenset(
     {EventType.TASK_SUCCEEDED, EventType.TASK_FAILED, EventType.TASK_CANCELED, EventType.TASK_EXPIRED}
 )
-
-SAMPLE_TASK: Final = "task_" + "0" * 26
 
 CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 
@@ -209,28 +208,29 @@ def endpoint_view(endpoint: Endpoint, *, public_url: str) -> dict[str, object]:
     }
 
 
-def sample_task(now: int) -> Task:
-    """A task that never was, for a test of an endpoint: everything an end has, with names no real one has."""
-    return Task(
-        id=SAMPLE_TASK,
-        project_id="",
-        account="sample",
-        provider="sample",
-        model="sample",
-        status=TaskStatus.SUCCEEDED,
-        input='{"prompt":"A paper boat drifts down a gutter","duration":5}',
-        metadata='{"sample":"true"}',
-        progress=100,
-        outputs=(Output(url="https://example.com/sample.mp4", duration="5"),),
-        final_at=now,
-        charge=Charge.NONE,
-        sequence=3,
-        deadline_at=now,
-        created_at=now,
-        submitted_at=now,
-        finished_at=now,
-        updated_at=now,
-    )
+def account_view(
+    name: str,
+    provider: str,
+    *,
+    pauses: Mapping[Cause, Pause],
+    silent_since: int | None,
+    public_url: str,
+) -> dict[str, object]:
+    """An account as subscribers are told of it: no figures, and nothing of anybody's tasks."""
+    return {
+        "name": name,
+        "object": "account",
+        "provider": provider,
+        "status": "paused" if pauses else "active",
+        "paused": [pause_view(cause, pauses[cause]) for cause in sorted(pauses)],
+        "callbacks_missing_since": iso_or_none(silent_since),
+        "links": {"self": f"{public_url}/v1/accounts/{name}"},
+    }
+
+
+def pause_view(cause: Cause, pause: Pause) -> dict[str, object]:
+    """Why nothing is bought. `reason`, `code`: what the provider said."""
+    return {"cause": cause, "since": iso(pause.since), "code": pause.code, "reason": pause.reason}
 
 
 def render_event(id: str, type: str, at: int, view: Mapping[str, object], *, test: bool = False) -> bytes:

@@ -34,14 +34,20 @@ class Facts:
     queries_held_until: int | None = None
     queries_held_reason: str | None = None
     probe_at: int | None = None
+    paused_at: int | None = None  # a person stopped the account's purchases
+    rate: float | None = None  # requests a second
+    most_open: int | None = None  # jobs at the provider at a time …
+    open_jobs: int = 0  # … and how many there are; only known of a task that waits to be one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """The next thing that happens by itself. `action`: submit, settle, look_up, hold, poll, listen or expire."""
+    """The next thing that happens by itself. `action`: of a task submit, settle, look_up, hold, poll, listen or expire; of a
+    delivery attempt, wait, cancel or none. `at` None: only a person can make it happen.
+    """
 
     action: str
-    at: int
+    at: int | None
     reason: str
 
 
@@ -79,6 +85,9 @@ def _queued(task: Task, facts: Facts) -> Next:
         reason = f"{task.provider} would not take it for now. Nothing was bought; tried again."
     else:
         reason = f"It waits for its turn at account {task.account}."
+    if facts.paused_at is not None:
+        return _paused(task, facts.paused_at, reason)
+    full = facts.most_open is not None and facts.open_jobs >= facts.most_open
     if facts.held_until is not None and facts.held_until > at:
         at = facts.held_until
         reason = f"Account {task.account} buys nothing before: {facts.held_reason or 'the provider asked us to wait'}."
@@ -89,7 +98,23 @@ def _queued(task: Task, facts: Facts) -> Next:
     at, reason = _past_the_breaker(task, facts, at, reason)
     if at >= task.deadline_at:
         return Next(action="expire", at=task.deadline_at, reason=f"{reason} Its deadline comes first.")
-    return Next(action="submit", at=at, reason=reason)
+    if full:
+        reason += (
+            f" {facts.open_jobs} jobs are open there, as many as may be (MAX_OPEN_TASKS): it is bought when one of them ends."
+            f" Should none end until {iso(task.deadline_at)}, it expires unbought."
+        )
+        return Next(action="submit", at=None if at <= facts.now else at, reason=reason)
+    return Next(action="submit", at=at, reason=_in_turn(facts, at, reason))
+
+
+def _paused(task: Task, paused_at: int, reason: str) -> Next:
+    said = f"Account {task.account} was paused by a person at {iso(paused_at)}, and buys nothing until it is resumed"
+    how = f"POST /v1/accounts/{task.account}/resume"
+    return Next(
+        action="submit",
+        at=None,
+        reason=f"{reason} {said}: {how}. Should nobody do so until {iso(task.deadline_at)}, the deadline ends it.",
+    )
 
 
 def _unconfirmed(task: Task, facts: Facts) -> Next:
@@ -107,6 +132,8 @@ def _unconfirmed(task: Task, facts: Facts) -> Next:
         found = why or (Resend.POLICY if task.permitted_at is None else Resend.PERMISSION)
         return _sent_once_more(task, facts, found, max(at or 0, task.due_at or facts.now))
     unsure = f"{task.provider} did not answer in time. It may have taken the job and may charge for it"
+    if not task.submissions:
+        unsure = "The database is an older copy. It may have been bought since, and may be charged for"
     if not facts.look_up:
         reason = (
             f"{unsure}; it cannot be asked after a lost job. Held, never sent again on a guess; the deadline ends it."
@@ -118,7 +145,7 @@ def _unconfirmed(task: Task, facts: Facts) -> Next:
     if at >= task.deadline_at:
         reason = f"{unsure}. The deadline ends it. {settle(task)}"
         return Next(action="expire", at=task.deadline_at, reason=reason)
-    return Next(action="look_up", at=at, reason=reason)
+    return Next(action="look_up", at=at, reason=_in_turn(facts, at, reason))
 
 
 def _sent_once_more(task: Task, facts: Facts, why: Resend, at: int) -> Next:
@@ -127,6 +154,8 @@ def _sent_once_more(task: Task, facts: Facts, why: Resend, at: int) -> Next:
         Resend.PERMISSION: "A possible second charge was accepted by hand: sent once more, and once only.",
         Resend.POLICY: "The project accepts a possible second charge (on_ambiguous: resubmit): sent once more, and once only.",
     }
+    if facts.paused_at is not None:
+        return _paused(task, facts.paused_at, reasons[why])
     at, reason = _past_the_breaker(task, facts, at, reasons[why])
     if at >= task.deadline_at:
         return Next(action="expire", at=task.deadline_at, reason=f"{reason} Its deadline comes first. {settle(task)}")
@@ -143,7 +172,7 @@ def _processing(task: Task, facts: Facts) -> Next:
     at, reason = _past_trouble(
         task, facts, task.due_at if task.due_at is not None else task.deadline_at, _why_ask(task, facts)
     )
-    return Next(action="poll", at=at, reason=reason)
+    return Next(action="poll", at=at, reason=_in_turn(facts, at, reason))
 
 
 def _why_ask(task: Task, facts: Facts) -> str:
@@ -193,6 +222,13 @@ def _past_trouble(task: Task, facts: Facts, at: int, reason: str) -> tuple[int, 
         at = facts.queries_held_until
         reason += f" Not before then: {facts.queries_held_reason or 'the provider asked us to wait'}."
     return _past_the_breaker(task, facts, at, reason)
+
+
+def _in_turn(facts: Facts, at: int, reason: str) -> str:
+    """What is due and not done yet stands in a queue: after a pause there may be many."""
+    if at > facts.now or facts.rate is None:
+        return reason
+    return f"{reason} It is due now; its account is asked {facts.rate:g} times a second at most, one after another."
 
 
 def _past_the_breaker(task: Task, facts: Facts, at: int, reason: str) -> tuple[int, str]:

@@ -37,6 +37,11 @@ def render(format: EndpointFormat, body: bytes) -> bytes:
     return orjson.dumps(SHAPES[format](orjson.loads(body)))
 
 
+def subject(data: Mapping[str, Any]) -> object:
+    """What an event is about; an account has a name and no id."""
+    return data["id"] if "id" in data else data["name"]
+
+
 def cloudevent(event: Mapping[str, Any]) -> dict[str, object]:
     shaped: dict[str, object] = {
         "specversion": "1.0",
@@ -47,8 +52,7 @@ def cloudevent(event: Mapping[str, Any]) -> dict[str, object]:
         "datacontenttype": JSON,
         "data": event["data"],
     }
-    if subject := event["data"].get("id"):
-        shaped["subject"] = subject
+    shaped["subject"] = subject(event["data"])
     if event.get("test"):
         shaped["test"] = True
     return shaped
@@ -64,7 +68,7 @@ def openai_event(event: Mapping[str, Any]) -> dict[str, object]:
         "type": OPENAI_TYPES.get(event["type"], event["type"]),
         "created_at": at // SECOND,
         "timestamp": event["timestamp"],
-        "data": {"id": event["data"]["id"]},
+        "data": {"id": subject(event["data"])},
     }
     return shaped | {"test": True} if event.get("test") else shaped
 

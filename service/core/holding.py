@@ -41,6 +41,12 @@ class Hold:
         """The hold after a clock was set back: one from the future is over, and the trial may go out."""
         return self if self.since <= now else replace(self, until=now, since=now)
 
+    def resumed(self, at: int) -> Self:
+        """The hold after a person said that key and balance are in order: one request tries it, and its answer decides."""
+        if self.refused_since is None or self.since >= at:
+            return self
+        return replace(self, until=min(self.until, at), refused_since=None, code=None, reason=None)
+
     def after(self, reading: Reading, *, sent_at: int, now: int) -> Self:
         """The hold after an answer that asks for one."""
         if self.times and sent_at < self.until:
@@ -66,6 +72,16 @@ class Hold:
 
 
 FREE: Final = Hold()
+LONGEST_MESSAGE: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """The last answer that was no good, for people. `code`: a failure's, or the claim's own word."""
+
+    at: int
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +90,12 @@ class Holds:
 
     submits: Hold = FREE
     queries: Hold = FREE
+    trouble: Trouble | None = None  # what last went wrong with the account; kept after it is over
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing is held."""
+        return not (self.submits.times or self.queries.times)
 
     @property
     def both_refused(self) -> bool:
@@ -82,6 +104,14 @@ class Holds:
 
     def caught_up(self, now: int) -> Self:
         submits, queries = self.submits.caught_up(now), self.queries.caught_up(now)
+        same = submits is self.submits and queries is self.queries
+        return self if same else replace(self, submits=submits, queries=queries)
+
+    def resumed(self, at: int) -> Self:
+        """The holds after a person said so at that moment, 0 for never; what is refused from then on counts."""
+        if not at:
+            return self
+        submits, queries = self.submits.resumed(at), self.queries.resumed(at)
         same = submits is self.submits and queries is self.queries
         return self if same else replace(self, submits=submits, queries=queries)
 
@@ -102,9 +132,17 @@ class Holds:
     def _with(self, mine: Hold, other: Hold, bought: bool) -> Self:
         return replace(self, submits=mine, queries=other) if bought else replace(self, submits=other, queries=mine)
 
+    def troubled(self, reading: Reading, *, now: int, secret: str) -> Self:
+        """The holds with what went wrong noted. `secret`: what may not be told, should the provider have quoted it."""
+        failure = reading.failure
+        said = (failure.message if failure is not None else reading.detail) or "it says no more"
+        if secret:
+            said = said.replace(secret, "***")
+        return replace(self, trouble=Trouble(at=now, code=_code(reading), message=said[:LONGEST_MESSAGE]))
+
     def dump(self) -> str | None:
         """JSON text for the lane's row; None when nothing is held."""
-        if not (self.submits.times or self.queries.times):
+        if self.free and self.trouble is None:
             return None
         return json.dumps(asdict(self), separators=(",", ":"))
 
@@ -115,7 +153,8 @@ class Holds:
             return cls()
         try:
             stored = json.loads(text)
-            return cls(submits=_hold(stored["submits"]), queries=_hold(stored["queries"]))
+            submits, queries = _hold(stored["submits"]), _hold(stored["queries"])
+            return cls(submits=submits, queries=queries, trouble=_trouble(stored.get("trouble")))
         except (ValueError, TypeError, KeyError, RecursionError):
             return cls()
 
@@ -131,6 +170,14 @@ def asks_for_a_pause(reading: Reading) -> bool:
     return reading.account_refused or wish(reading) > 0 or reading.busy
 
 
+def _code(reading: Reading) -> str:
+    if reading.failure is not None:
+        return reading.failure.code.value
+    if reading.account_refused:
+        return FailureCode.CREDENTIALS_REFUSED.value
+    return FailureCode.RATE_LIMITED.value if reading.busy else reading.claim.value
+
+
 def _fine(reading: Reading, bought: bool) -> bool:
     """The provider dealt with the matter itself, so it took the key."""
     return reading.claim in (Claim.ACCEPTED, Claim.REFUSED) if bought else reading.claim is not Claim.UNREACHABLE
@@ -143,3 +190,12 @@ def _hold(stored: dict[str, Any]) -> Hold:
     if not all(type(number) is int and number >= 0 for number in numbers) or not all(type(one) is str for one in texts):
         raise ValueError("no hold")
     return replace(hold, code=FailureCode(hold.code) if hold.code is not None else None)
+
+
+def _trouble(stored: dict[str, Any] | None) -> Trouble | None:
+    if stored is None:
+        return None
+    trouble = Trouble(**stored)
+    if type(trouble.at) is not int or not (type(trouble.code) is str and type(trouble.message) is str):
+        raise ValueError("no trouble")
+    return trouble

@@ -15,6 +15,7 @@ DELIVERY: Final = "dlv"
 SUBMISSION: Final = "sub"
 PROJECT: Final = "prj"
 KEY: Final = "key"
+SIGNING_KEY: Final = "sgk"
 OBSERVATION: Final = "obs"
 CALLBACK: Final = "cbk"
 REQUEST: Final = "req"
@@ -56,6 +57,23 @@ def beside(prefix: str, id: str, digest10: bytes) -> str:
         raise ValueError(f"such an id takes {ENTROPY_BYTES} bytes of digest, not {len(digest10)}")
     moment = id[-26:-16] or "0000000000"
     return f"{prefix}_{moment}{eight_digits(digest10[:5])}{eight_digits(digest10[5:])}"
+
+
+def of_submission(task_id: str, number: int) -> str:
+    """The name of a task's submission: it says whose it is, so that a push leads to its task even where an older copy of the
+    database was brought back that does not know the submission."""
+    return f"{SUBMISSION}_{task_id.removeprefix(f'{TASK}_')}-{number}"
+
+
+def task_of(submission_id: str) -> str | None:
+    """The task whose submission this is, when the name says so."""
+    task, _, number = submission_id.removeprefix(f"{SUBMISSION}_").rpartition("-")
+    return f"{TASK}_{task}" if task and number.isdecimal() else None
+
+
+def floor(prefix: str, at: int) -> str:
+    """What sorts before every id of this kind that was minted at this instant or later."""
+    return f"{prefix}_{of_moment(min(max(at // 1000, 0), MAX_MILLISECONDS))}"
 
 
 # Rows written together share their moment.

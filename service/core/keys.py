@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 MIN_SECRET_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 SEALED: Final = re.compile(r"k1\.([0-9a-f]{8})\.([A-Za-z0-9_-]{38,})")  # at least a nonce and a tag
+STATED: Final = re.compile(r"k1\.([0-9a-f]{8})(?![^.])")
 HOW_TO_MAKE_ONE: Final = "Make one with: openssl rand -base64 48"
 
 
@@ -95,9 +96,14 @@ class Keyring:
 
 
 def key_id_of(sealed: str) -> str | None:
-    """The id of the key a sealed text asks for, or None when it is not a sealed text."""
-    found = SEALED.fullmatch(sealed)
+    """The id of the key that a sealed text, or its beginning, asks for. None when it is not a sealed text."""
+    found = STATED.match(sealed)
     return found[1] if found else None
+
+
+def beginning(key_id: str) -> str:
+    """What every text begins with that this key has sealed."""
+    return f"k1.{key_id}"
 
 
 def expand(secret: bytes, purpose: str) -> bytes:

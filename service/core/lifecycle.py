@@ -26,8 +26,14 @@
         queued                        on to its account, provider, model and input
     T18 processing      unconfirmed   the job that a person named is not the task's              task.conflict
 
+    T19 queued,         unconfirmed   the database is an older copy: it may have been bought     task.unconfirmed
+        submitting                    since
+    T20 unconfirmed     queued        and was not, as far as its provider can be searched: it
+                                      stands where it stood when the copy was made
+
 Everything not listed leaves the status as it is: a no-op, or where it contradicts what is settled, a conflict that is
-recorded and told. Never an exception. A final end never changes; only its bill grows when a job too many is found.
+recorded and told. Never an exception. A final end never changes; only its bill grows when a job too many is found, and its
+links are renewed for whoever follows ours.
 
 Whoever can be asked is asked once more past the deadline before a task expires, so that a service which was down for
 hours expires nothing that is well.
@@ -37,7 +43,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from service.core import adopting, asking, buying, resolving, verdicts
+from service.core import adopting, asking, buying, links, resolving, restoring, verdicts
 from service.core.buying import may_resend
 from service.core.observation import Claim, Observation, Reading, Source
 from service.core.patience import LATE_VERDICT_SECONDS
@@ -59,7 +65,7 @@ __all__ = [
 ]
 
 REPLIES_ONLY = (Claim.REFUSED, Claim.DEFERRED, Claim.AMBIGUOUS)
-ORDERS = (Claim.CANCEL, Claim.ADOPT, Claim.RESUBMIT, Claim.ABANDON)
+ORDERS = (Claim.CANCEL, Claim.ADOPT, Claim.RESUBMIT, Claim.ABANDON, Claim.RESTORED)
 JOB_CLAIMS = (Claim.ACCEPTED, Claim.WAITING, Claim.RUNNING, Claim.SUCCEEDED, Claim.FAILED)
 
 
@@ -71,6 +77,8 @@ def advance(task: Task, seen: Observation, rules: Rules, *, taken: bool = False)
         return ignored(task)  # whoever said so is told; nothing was heard that would have to be told to others
     if taken:
         return verdicts.taken_by_another(task, seen, rules)
+    if links.about_a_link(task, seen):
+        return links.answered(task, seen, rules)
     match _claim(seen):
         case Claim.INTENT:
             return buying.intend(task, seen, rules)
@@ -97,13 +105,19 @@ def advance(task: Task, seen: Observation, rules: Rules, *, taken: bool = False)
         case Claim.ABANDON:
             return resolving.abandon(task, seen, rules)
         case Claim.CANCEL:
-            return buying.cancel(task, rules)
+            return buying.cancel(task, seen, rules)
+        case Claim.RESTORED:
+            return restoring.restored(task, seen, rules)
+        case Claim.WANTED:
+            return ignored(task)
         case other:
             assert_never(other)
 
 
 def rings(task: Task, reading: Reading) -> bool:
-    """Whether a push that nobody vouches for is worth a query: it claims something ahead of us, or cannot be read."""
+    """Whether what nobody vouches for is worth a query: it claims something ahead of us, cannot be read, or wants a link."""
+    if reading.claim is Claim.WANTED:
+        return links.renewable(task)
     if task.final_at is not None:
         return False
     if task.provider_task_id is None or reading.provider_task_id not in (None, task.provider_task_id):
@@ -119,7 +133,7 @@ def _claim(seen: Observation) -> Claim:
     """The claim, as far as its source can make it."""
     if seen.source is Source.SUBMIT:
         names_a_job = seen.claim in JOB_CLAIMS and seen.reading.provider_task_id is not None
-        silent = (Claim.UNKNOWN, Claim.ABSENT, Claim.UNREACHABLE, *JOB_CLAIMS, *ORDERS)
+        silent = (Claim.UNKNOWN, Claim.ABSENT, Claim.UNREACHABLE, Claim.WANTED, *JOB_CLAIMS, *ORDERS)
         # Whatever answers a purchase and neither names a job nor refuses one may have made it.
         return Claim.AMBIGUOUS if seen.claim in silent and not names_a_job else seen.claim
     # Only the reply to a purchase can say that nothing was bought, and only a person gives orders.

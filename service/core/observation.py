@@ -24,6 +24,7 @@ class Source(StrEnum):
     LOOK_UP = "look_up"
     OPERATOR = "operator"
     DEADLINE = "deadline"
+    READER = "reader"  # somebody follows our link to an output
 
 
 class Claim(StrEnum):
@@ -49,6 +50,10 @@ class Claim(StrEnum):
     ADOPT = "adopt"  # this job is it
     RESUBMIT = "resubmit"  # send it once more, a possible second charge is accepted
     ABANDON = "abandon"  # give it up
+    WANTED = "wanted"  # somebody wants the output, and the link to it is too old: rings for a query, decides nothing
+    RESTORED = (
+        "restored"  # an older copy of the database was brought back: what was open then may have been bought since
+    )
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -88,7 +93,7 @@ class Actor:
 
 @light(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One claim about one task. `verified`: an authenticated source, or a push that the account trusts."""
+    """One claim about one task. `verified`: an authenticated source, or a push that the account trusts; otherwise it only rings."""
 
     task_id: str
     source: Source

@@ -31,6 +31,7 @@ EVENT_TYPES = (
     "task.unconfirmed",
     "task.conflict",
     "task.corrected",
+    "task.*",
 )
 
 # Control characters but tab, line feed and carriage return, and halves of surrogate pairs: PostgreSQL refuses NUL, UTF-8

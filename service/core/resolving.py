@@ -17,7 +17,7 @@ from storage.records import Charge, Failure, FailureCode, Task, TaskStatus, evol
 
 @light(frozen=True, slots=True, kw_only=True)
 class Deed:
-    """Something decided that may cost money, not yet stored."""
+    """Something a person or a policy decided, not yet stored."""
 
     action: str
     detail: Mapping[str, object] = field(default_factory=dict)
@@ -61,6 +61,8 @@ def deed(seen: Observation, step: Step) -> Deed | None:
             return Deed(action="resubmit", detail={"possible_double_charge": True})
         case Claim.ABANDON:
             return Deed(action="abandon")
+        case Claim.CANCEL:
+            return Deed(action="cancel")
         case Claim.INTENT if step.notes[0].detail.get("resend") is Resend.POLICY:
             return Deed(action="resubmit", detail={"by": "policy", "submission": step.task.submissions})
         case _:

@@ -1,7 +1,8 @@
-"""Standard Webhooks v1: how our events are signed and how a provider's signed push is judged.
+"""Standard Webhooks: how our events are signed and how a signed message is judged.
 
-Signed text: `id.timestamp.body` over the raw bytes, HMAC-SHA256. `webhook-signature` holds one `v1,<base64>` per live
-secret, separated by spaces. https://github.com/standard-webhooks/standard-webhooks, 1.0.0
+Signed text: `id.timestamp.body` over the raw bytes. `webhook-signature` holds one `v1,<base64>` (HMAC-SHA256) per live
+secret and one `v1a,<base64>` (Ed25519) per live signing key, separated by spaces.
+https://github.com/standard-webhooks/standard-webhooks, 1.0.0
 """
 
 from __future__ import annotations
@@ -10,15 +11,26 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hmac import compare_digest, digest
 from typing import Final, TypeAlias
+
+from service.core.signing_keys import (
+    PRIVATE_PREFIX,
+    PUBLIC_PREFIX,
+    SIGNATURE_BYTES,
+    BadKey,
+    Signer,
+    fits,
+    read_public,
+)
 
 PREFIX: Final = "whsec_"
 SECRET_BYTES: Final = 24  # 24 and 48 need no base64 padding, which openai-python refuses to do without
 MIN_KEY_BYTES: Final = 16  # ours have 24; a provider's may be shorter than the 24 to 64 that the specification advises
 MAX_KEY_BYTES: Final = 256
 MAX_SIGNATURES: Final = 32  # rotation needs two; each costs a comparison per secret
+DIGEST_BYTES: Final = 32
 TOLERANCE_SECONDS: Final = 300
 
 ID: Final = re.compile(r"[!-\-/-~]{1,256}")  # printable ASCII without ".", which would make the signed text ambiguous
@@ -26,6 +38,17 @@ TIMESTAMP: Final = re.compile(r"0|[1-9][0-9]{0,11}")
 NAMES: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What verifies, or what is to be verified, of each version."""
+
+    v1: list[bytes] = field(default_factory=list)
+    v1a: list[bytes] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.v1 or self.v1a)
 
 
 class BadSecret(ValueError):
@@ -55,8 +78,10 @@ def new_secret(entropy24: bytes) -> str:
 def decode_secret(text: str) -> bytes:
     """The key inside a secret: with or without `whsec_`, padded or not, standard or URL-safe alphabet.
 
-    Raises `BadSecret`.
+    Raises `BadSecret`, also for a key of v1a: its text is base64 too, and would verify nothing without a word.
     """
+    if text.strip().startswith((PUBLIC_PREFIX, PRIVATE_PREFIX)):
+        raise BadSecret('this is a key of v1a (Ed25519) and no signing secret, which begins with "whsec_".')
     bare = text.strip().removeprefix(PREFIX).rstrip("=").replace("-", "+").replace("_", "/")
     try:
         key = base64.b64decode(bare.encode("ascii") + b"=" * (-len(bare) % 4), validate=True)
@@ -69,19 +94,21 @@ def decode_secret(text: str) -> bytes:
     return key
 
 
-def sign(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> str:
-    """The `webhook-signature` of one attempt: one signature per key, in the order given (newest first).
+def sign(keys: Sequence[bytes], id: str, timestamp: int, body: bytes, signers: Sequence[Signer] = ()) -> str:
+    """The `webhook-signature` of one attempt: one signature per key, v1 before v1a, each in the order given (newest first).
 
     `timestamp` is this attempt's in seconds, not the event's: receivers reject old ones.
     """
-    if not keys:
+    if not keys and not signers:
         raise ValueError("nothing to sign with: the endpoint has no secret")
     if "." in id:
         raise ValueError(f'the id {id!r} contains ".", which separates the parts of the signed text')
     content = f"{id}.{timestamp}.".encode() + body
-    if len(keys) == 1:
+    if len(keys) == 1 and not signers:
         return f"v1,{in_base64(digest(keys[0], content, 'sha256'))}"
-    return " ".join([f"v1,{in_base64(digest(key, content, 'sha256'))}" for key in keys])
+    made = [f"v1,{in_base64(digest(key, content, 'sha256'))}" for key in keys]
+    made += [f"v1a,{in_base64(signer.sign(content))}" for signer in signers]
+    return " ".join(made)
 
 
 def in_base64(raw: bytes) -> str:
@@ -97,8 +124,8 @@ def verify(
 ) -> Verdict:
     """Whether the raw `body` was signed with one of the `secrets` close to `now` (µs). Total: never raises.
 
-    Secrets are texts as configured, or keys already decoded; ones that cannot be read are passed over. Every
-    signature is compared with every secret, so time tells nothing about which of them fits.
+    Secrets are texts as configured (`whsec_`, or `whpk_` for v1a), or keys of v1 already decoded; ones that cannot be
+    read are passed over. Every signature is compared with every secret, so time tells nothing about which of them fits.
     """
     stated, reason = read_headers(headers)
     if reason is not None or not isinstance(body, bytes):
@@ -110,15 +137,22 @@ def verify(
     keys = usable(secrets)
     if not keys:
         return Verdict(ok=False, reason="no_secret")
-    content = f"{id}.{timestamp}.".encode("ascii") + body
-    matches = 0
-    for key in keys:
-        expected = digest(key, content, "sha256")
-        for signature in offered:
-            matches += compare_digest(expected, signature)
-    if not matches:
+    if not count_matches(keys, offered, f"{id}.{timestamp}.".encode("ascii") + body):
         return Verdict(ok=False, reason="mismatch")
     return in_time(id, int(timestamp) * 1_000_000 - now, tolerance_seconds * 1_000_000)
+
+
+def count_matches(keys: Keys, offered: Keys, content: bytes) -> int:
+    """How many pairs of a key and a signature fit."""
+    matches = 0
+    for key in keys.v1:
+        expected = digest(key, content, "sha256")
+        for signature in offered.v1:
+            matches += compare_digest(expected, signature)
+    for public in keys.v1a:
+        for signature in offered.v1a:
+            matches += fits(public, signature, content)
+    return matches
 
 
 def in_time(id: str, ahead: int, tolerance: int) -> Verdict:
@@ -151,33 +185,39 @@ def as_text(raw: str | bytes) -> str:
     return raw.decode("latin-1") if isinstance(raw, bytes) else raw
 
 
-def read_signatures(header: str) -> list[bytes] | None:
-    """The v1 signatures in a header. Other versions and malformed entries are skipped; None when there are too many."""
+def read_signatures(header: str) -> Keys | None:
+    """The signatures in a header. Other versions and malformed entries are skipped; None when there are too many."""
     entries = header.split(" ", MAX_SIGNATURES)
     if len(entries) > MAX_SIGNATURES:
         return None
-    found = []
+    found = Keys()
     for entry in entries:
         version, _, text = entry.partition(",")
-        if version != "v1" or not 43 <= len(text) <= 44:
+        if version not in ("v1", "v1a") or not 43 <= len(text) <= 88:
             continue
         try:
-            found.append(base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), validate=True))
+            raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), validate=True)
         except (UnicodeEncodeError, binascii.Error):
             continue
+        if version == "v1" and len(raw) == DIGEST_BYTES:
+            found.v1.append(raw)
+        elif version == "v1a" and len(raw) == SIGNATURE_BYTES:
+            found.v1a.append(raw)
     return found
 
 
-def usable(secrets: Sequence[str | bytes]) -> list[bytes]:
+def usable(secrets: Sequence[str | bytes]) -> Keys:
     """The keys of those secrets that can be read."""
-    keys = []
+    keys = Keys()
     for secret in secrets:
-        if isinstance(secret, bytes):
-            if len(secret) >= MIN_KEY_BYTES:
-                keys.append(secret)
-            continue
         try:
-            keys.append(decode_secret(secret))
-        except (BadSecret, AttributeError):
+            if isinstance(secret, bytes):
+                if len(secret) >= MIN_KEY_BYTES:
+                    keys.v1.append(secret)
+            elif secret.strip().startswith(PUBLIC_PREFIX):
+                keys.v1a.append(read_public(secret))
+            else:
+                keys.v1.append(decode_secret(secret))
+        except (BadSecret, BadKey, AttributeError):
             continue
     return keys

@@ -20,6 +20,7 @@ from itsdangerous.signer import SigningAlgorithm
 from service.core import ids
 from service.core.keys import Keyring
 
+PROBE: Final = "prb"
 MIN_LENGTH: Final = 20
 MAX_LENGTH: Final = 200
 NAME: Final = r"[A-Za-z0-9_-]{1,64}"
@@ -37,6 +38,8 @@ class Tokens:
         tag = ids.from_digest("", hashlib.sha256(installation.encode("utf-8")).digest()[:16])[1:9]
         self._callback = Purpose(keys, salt="cb.v1", tag=tag, prefix=ids.SUBMISSION)
         self._output = Purpose(keys, salt="out.v1", tag=tag, prefix=ids.TASK)
+        self._probe = Purpose(keys, salt="probe.v1", tag=tag, prefix=PROBE)
+        self._echo = Purpose(keys, salt="echo.v1", tag=tag, prefix=PROBE)
 
     def callback(self, provider: str, submission_id: str) -> str:
         """The token of a submission's callback URL. Under another provider's path it is none."""
@@ -53,6 +56,15 @@ class Tokens:
     def read_output(self, token: str) -> str | None:
         """The task an output token names, or None when anything at all is wrong with it."""
         return self._output.read(token)
+
+    def probe(self, probe_id: str) -> str:
+        """A token that names nothing: whoever sends it to the callback door learns whether that door is ours."""
+        return self._probe.make(probe_id)
+
+    def echo(self, token: str, body: bytes) -> str | None:
+        """What only this installation answers to a probe, over the body as it arrived. None when it is no probe of ours."""
+        probe_id = self._probe.read(token)
+        return None if probe_id is None else self._echo.make(probe_id, about=hashlib.sha256(body).hexdigest())
 
 
 class Purpose:

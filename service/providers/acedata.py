@@ -14,7 +14,7 @@ from dataclasses import replace
 from service.core.observation import Claim, Reading
 from service.core.request import TaskRequest
 from service.core.times import SECOND
-from service.providers import acedata_models, meaning, reading
+from service.providers import acedata_models, link_life, meaning, reading
 from service.providers.acedata_table import MODELS
 from service.providers.base import (
     Account,
@@ -287,7 +287,7 @@ def _job(record: Fields) -> Reading:
     response = reading.members(record.get("response"))
     url = reading.output_url(response.get("video_url"))
     claim = _claim(response, url, started=record.get("started_at"), finished=record.get("finished_at"))
-    output = Output(url=url, duration=reading.plain_amount(response.get("duration"))) if url is not None else None
+    output = _output(url, response, ended=_second(record, "finished_at")) if url is not None else None
     failed = claim is Claim.FAILED
     code, message = _error(response)
     failure = reading.failed("acedata", reading.text(message), code) if failed else None
@@ -303,6 +303,12 @@ def _job(record: Fields) -> Reading:
         detail=_trace(record) or _trace(response),
         raw=reading.keep(reading.dumps(_without_callback(record))),
     )
+
+
+def _output(url: str, response: Fields, *, ended: float) -> Output:
+    """A push does not say when the job ended; a query does."""
+    expires_at = link_life.of_link(url) or link_life.after(ended, link_life.ACEDATA_LIFE)
+    return Output(url=url, duration=reading.plain_amount(response.get("duration")), expires_at=expires_at)
 
 
 def _claim(response: Fields, url: str | None, *, started: object, finished: object) -> Claim:

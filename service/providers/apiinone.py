@@ -30,6 +30,7 @@ from service.providers.base import (
 )
 from service.providers.checks import ASPECT_RATIOS, SECONDS_DEFAULT, Check
 from service.providers.limits import Price
+from service.providers.link_life import of_link
 from service.providers.meaning import AMBIGUOUS, FORBIDDEN
 from storage.records import Output, Task
 
@@ -274,7 +275,7 @@ def _job(answer: Fields, id: str, raw: bytes) -> Reading:
         claim=claim,
         provider_task_id=id,
         provider_status=word,
-        outputs=(Output(url=url),) if url is not None else (),
+        outputs=(Output(url=url, expires_at=of_link(url)),) if url is not None else (),
         failure=reading.failed("apiinone", reading.text(_reason(answer))) if failed else None,
         refunded=failed,  # "billed per successful request"
         raw=reading.keep(raw),

@@ -93,6 +93,9 @@ class Traits:
     resend: bool = False  # a lost submission may be made again: all of a task's carry one id that the provider knows
     expected_seconds: int = 120  # how long a job usually takes, until durations are learned
     rate: float = 5.0  # requests a second per account, unless configured
+    no_job: str = (
+        "00000000-0000-0000-0000-000000000000"  # in the form of its ids, and nobody's: to ask whether a key is taken
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from service.providers.base import (
 )
 from service.providers.checks import ASPECT_RATIOS, SECONDS_DEFAULT, Check
 from service.providers.limits import Apart, Price
+from service.providers.link_life import of_link
 from service.providers.meaning import AMBIGUOUS, BUSY, CONTENT, CREDIT, INVALID, KEY, NOT_THERE, Meaning
 from storage.records import Output, Task
 
@@ -103,7 +104,7 @@ class Cloudsway:
     name = "cloudsway"
     base_url = "https://genaiapi-m2.cloudsway.net"
     # One sample took 66.4 s from creation to success. At most 20 ids a query is Kling's rule.
-    traits = Traits(callbacks=True, batch=20, look_up=True, resend=True, expected_seconds=66)
+    traits = Traits(callbacks=True, batch=20, look_up=True, resend=True, expected_seconds=66, no_job="1" + "0" * 17)
 
     def __init__(self, everyone: Everyone = dict) -> None:
         self.models: Mapping[str, Model] = {
@@ -385,14 +386,8 @@ def _outputs(job: Mapping[str, object], *, spotless: bool = False) -> tuple[Outp
     for item in map(reading.members, listed[:16]):
         url = reading.output_url(item.get("url"), spotless=spotless)
         if url is not None and item.get("type", "video") == "video":
-            made.append(Output(url=url, duration=reading.plain_amount(item.get("duration")), expires_at=_expiry(url)))
+            made.append(Output(url=url, duration=reading.plain_amount(item.get("duration")), expires_at=of_link(url)))
     return tuple(made)
-
-
-def _expiry(url: str) -> int | None:
-    """When the link dies: `ksTime` is unix seconds in hexadecimal. In the documented sample it is 30 days after the end."""
-    stated = re.search(r"[?&]ksTime=([0-9a-fA-F]{8})(?![^&#])", url)
-    return int(stated[1], 16) * 1_000_000 if stated is not None else None
 
 
 def _charged(job: Mapping[str, object]) -> tuple[str | None, str | None]:

@@ -33,6 +33,7 @@ from service.providers.base import (
 )
 from service.providers.checks import ASPECT_RATIOS, Check
 from service.providers.limits import Apart, Price
+from service.providers.link_life import of_link
 from service.providers.meaning import AMBIGUOUS, FORBIDDEN
 from service.providers.uploading import stored_at
 from storage.records import Output, Task
@@ -330,6 +331,10 @@ class Answer:
         return None
 
 
+def _output(url: str, duration: object) -> Output:
+    return Output(url=url, duration=reading.plain_amount(duration), expires_at=of_link(url))
+
+
 def _job(answer: Answer, id: str, raw: bytes, form: Form) -> Reading:
     stated = reading.identifier(answer.get("task_id"))
     if stated is not None and stated != id:
@@ -339,7 +344,7 @@ def _job(answer: Answer, id: str, raw: bytes, form: Form) -> Reading:
     status = reading.word(answer.get("status"))
     claim = STATUSES.get(status or "", Claim.UNKNOWN)
     url = reading.output_url(answer.get("video_url")) if claim is Claim.SUCCEEDED else None
-    output = Output(url=url, duration=reading.plain_amount(answer.get("duration"))) if url is not None else None
+    output = _output(url, answer.get("duration")) if url is not None else None
     failed = claim is Claim.FAILED
     charged = None if failed else reading.plain_amount(answer.get("credits_charged"))
     return Reading(

@@ -198,9 +198,9 @@ DONE, BAD, OFF, GONE = TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCE
 
 # The table, written a second time and by hand: from → where one transition may lead.
 TABLE: dict[TaskStatus, set[TaskStatus]] = {
-    Q: {S, P, OFF, GONE, BAD},
+    Q: {S, P, OFF, GONE, BAD, U},
     S: {P, Q, BAD, U},
-    U: {P, S, BAD, GONE},
+    U: {P, S, BAD, GONE, Q},
     P: {DONE, BAD, GONE, U},
     GONE: {DONE, BAD},
     BAD: {DONE, BAD},
@@ -216,6 +216,11 @@ SHOWS = {
     EventType.TASK_EXPIRED: GONE,
     EventType.TASK_UNCONFIRMED: U,
 }
+
+
+# Of what has ended for good only the bill may grow, and its links be renewed.
+STREAK = {"streak", "streak_count", "streak_since", "streak_last_at"}
+FINAL_CHANGES = {"version", "sequence", "surplus", "outputs", *STREAK}
 
 
 def check(before: Task, step: Step, known: Rules) -> None:
@@ -237,7 +242,7 @@ def check(before: Task, step: Step, known: Rules) -> None:
     assert conflicts == (step.outcome is Outcome.CONFLICT)
     assert len(step.notes) >= len(step.drafts)
     if before.final:
-        assert changed_fields(before, after) <= {"version", "sequence", "surplus"}
+        assert changed_fields(before, after) <= FINAL_CHANGES
     check_path(before, step)
     check_row(after, known)
 

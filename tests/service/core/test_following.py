@@ -23,7 +23,7 @@ def ended(status: TaskStatus, **more: object) -> Task:
     return replace(task(status=status, finished_at=NOW, due_at=None), **more)  # type: ignore[arg-type]
 
 
-POLICY: dict[str, Any] = {"status": TaskStatus.UNCONFIRMED, "on_ambiguous": OnAmbiguous.RESUBMIT}
+POLICY: dict[str, Any] = {"status": TaskStatus.UNCONFIRMED, "submissions": 1, "on_ambiguous": OnAmbiguous.RESUBMIT}
 
 CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ("queued", task(due_at=NOW), FACTS, "submit", NOW, "waits for its turn at account cloudsway"),
@@ -86,7 +86,7 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ),
     (
         "unconfirmed, can be asked",
-        task(status=TaskStatus.UNCONFIRMED, due_at=NOW + 7),
+        task(submissions=1, status=TaskStatus.UNCONFIRMED, due_at=NOW + 7),
         FACTS,
         "look_up",
         NOW + 7,
@@ -94,7 +94,7 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ),
     (
         "unconfirmed, cannot be asked",
-        task(status=TaskStatus.UNCONFIRMED, due_at=FUTURE),
+        task(submissions=1, status=TaskStatus.UNCONFIRMED, due_at=FUTURE),
         replace(FACTS, look_up=False),
         "hold",
         FUTURE,
@@ -102,7 +102,7 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ),
     (
         "unconfirmed, held, and what can be done",
-        task(status=TaskStatus.UNCONFIRMED, due_at=FUTURE),
+        task(submissions=1, status=TaskStatus.UNCONFIRMED, due_at=FUTURE),
         replace(FACTS, look_up=False),
         "hold",
         FUTURE,
@@ -110,7 +110,13 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ),
     (
         "unconfirmed, permitted",
-        task(status=TaskStatus.UNCONFIRMED, due_at=NOW, submission_deadline_at=NOW - 1, permitted_at=NOW - 1),
+        task(
+            submissions=1,
+            status=TaskStatus.UNCONFIRMED,
+            due_at=NOW,
+            submission_deadline_at=NOW - 1,
+            permitted_at=NOW - 1,
+        ),
         replace(FACTS, look_up=False),
         "submit",
         NOW,
@@ -118,7 +124,13 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ),
     (
         "unconfirmed, permitted while its submission may still leave",
-        task(status=TaskStatus.UNCONFIRMED, due_at=NOW + 9, submission_deadline_at=NOW + 9, permitted_at=NOW - 1),
+        task(
+            submissions=1,
+            status=TaskStatus.UNCONFIRMED,
+            due_at=NOW + 9,
+            submission_deadline_at=NOW + 9,
+            permitted_at=NOW - 1,
+        ),
         FACTS,
         "submit",
         NOW + 9,
@@ -126,7 +138,13 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ),
     (
         "unconfirmed, permitted, breaker open",
-        task(status=TaskStatus.UNCONFIRMED, due_at=NOW, submission_deadline_at=NOW - 1, permitted_at=NOW - 1),
+        task(
+            submissions=1,
+            status=TaskStatus.UNCONFIRMED,
+            due_at=NOW,
+            submission_deadline_at=NOW - 1,
+            permitted_at=NOW - 1,
+        ),
         replace(FACTS, probe_at=NOW + 5),
         "submit",
         NOW + 5,
@@ -134,7 +152,13 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     ),
     (
         "unconfirmed, permitted, breaker open until it ends",
-        task(status=TaskStatus.UNCONFIRMED, due_at=NOW, submission_deadline_at=NOW - 1, permitted_at=NOW - 1),
+        task(
+            submissions=1,
+            status=TaskStatus.UNCONFIRMED,
+            due_at=NOW,
+            submission_deadline_at=NOW - 1,
+            permitted_at=NOW - 1,
+        ),
         replace(FACTS, probe_at=FUTURE + 5),
         "expire",
         FUTURE,
@@ -190,6 +214,7 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     (
         "unconfirmed, proven absent",
         task(
+            submissions=1,
             status=TaskStatus.UNCONFIRMED,
             due_at=NOW,
             streak=Streak.ABSENT,
@@ -205,6 +230,7 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
     (
         "unconfirmed, never sent twice",
         task(
+            submissions=1,
             status=TaskStatus.UNCONFIRMED,
             due_at=NOW,
             streak=Streak.ABSENT,
@@ -267,6 +293,112 @@ def test_the_next_step_says_what_when_and_why(given: Task, facts: Facts, action:
     assert step is not None
     assert (step.action, step.at) == (action, at)
     assert said in step.reason
+
+
+# What may stand in the way of whatever comes next, each with what is said of it.
+TROUBLES: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing": ({}, ""),
+    "its account is gone": ({"configured": False}, "no longer configured"),
+    "purchases are held": ({"held_until": NOW + MINUTE, "held_reason": "no credit"}, "no credit"),
+    "the key is refused": (
+        {"held_until": NOW + MINUTE, "held_reason": "bad key", "refused_since": NOW - MINUTE},
+        "the task fails unbought",
+    ),
+    "questions are held": ({"queries_held_until": NOW + MINUTE, "queries_held_reason": "not so fast"}, "not so fast"),
+    "the breaker is open": ({"probe_at": NOW + MINUTE}, "breaker open"),
+    "the account is full": ({"most_open": 3, "open_jobs": 3}, "3 jobs are open there"),
+    "a person paused it": ({"paused_at": NOW - MINUTE}, "was paused by a person"),
+    "a backlog drains": ({"rate": 5.0}, "asked 5 times a second at most"),
+}
+UNTIMED = {"the account is full", "a person paused it"}  # when that ends nobody can say
+# Every status in every phase and hold that it knows: (task, what comes next when nothing is in the way, the troubles it feels).
+BUYING = {"its account is gone", "purchases are held", "the key is refused", "the breaker is open", *UNTIMED}
+ASKING = {"its account is gone", "questions are held", "the breaker is open", "a backlog drains"}
+STATES: dict[str, tuple[Task, set[str], set[str]]] = {
+    "queued": (task(due_at=NOW), {"submit"}, BUYING | {"a backlog drains"}),
+    "queued, deferred": (task(due_at=NOW, streak=Streak.DEFERRED), {"submit"}, BUYING),
+    "queued, refused": (task(due_at=NOW, streak=Streak.CREDENTIALS), {"submit"}, BUYING),
+    "submitting": (
+        task(status=TaskStatus.SUBMITTING, due_at=None, submissions=1, submission_deadline_at=NOW + 9),
+        {"settle"},
+        {"its account is gone"},
+    ),
+    "unconfirmed, looked for": (
+        task(status=TaskStatus.UNCONFIRMED, due_at=NOW, submissions=1, submission_deadline_at=NOW - 1),
+        {"look_up"},
+        ASKING,
+    ),
+    "unconfirmed, restored": (
+        task(status=TaskStatus.UNCONFIRMED, due_at=NOW, submission_deadline_at=NOW - 1),
+        {"look_up"},
+        ASKING,
+    ),
+    "unconfirmed, permitted": (
+        task(
+            status=TaskStatus.UNCONFIRMED, due_at=NOW, submissions=1, submission_deadline_at=NOW - 1, permitted_at=NOW
+        ),
+        {"submit"},
+        {"its account is gone", "the breaker is open", "a person paused it"},
+    ),
+    **{
+        f"processing, {phase}, {streak}": (
+            task(
+                status=TaskStatus.PROCESSING,
+                phase=phase,
+                due_at=NOW,
+                provider_task_id="job-1",
+                streak=streak,
+                streak_count=2,
+            ),
+            {"poll"},
+            ASKING,
+        )
+        for phase in ("queued_at_provider", "running")
+        for streak in (None, *Streak)
+    },
+    "processing, adopted": (
+        task(status=TaskStatus.PROCESSING, due_at=NOW, provider_task_id="job-1", adopted_at=NOW),
+        {"poll"},
+        ASKING,
+    ),
+    **{
+        f"{status}, not final, {'bound' if job else 'not bound'}": (
+            ended(status, provider_task_id=job, due_at=NOW if job else None),
+            {"poll"} if job else {"listen"},
+            {"questions are held", "the breaker is open"} if job else set(),
+        )
+        for status in (TaskStatus.FAILED, TaskStatus.EXPIRED)
+        for job in ("job-1", None)
+    },
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("state", STATES)
+def test_no_state_is_without_an_answer_that_names_an_action_a_time_and_what_is_in_the_way(
+    state: str, trouble: str
+) -> None:
+    given, actions, feels = STATES[state]
+    more, said = TROUBLES[trouble]
+    step = next_step(given, replace(FACTS, **more))
+    assert step is not None and step.reason.endswith(".")
+    assert step.action in actions | {"expire", "listen"}
+    if trouble in feels:
+        assert said in step.reason
+        assert step.at is None if trouble in UNTIMED else step.at is not None and step.at >= NOW
+    else:
+        assert step.at is not None
+
+
+def test_every_status_is_among_the_states_that_are_walked_but_those_that_are_always_final() -> None:
+    walked = {given.status for given, _, _ in STATES.values()}
+    assert set(TaskStatus) - walked == {TaskStatus.SUCCEEDED, TaskStatus.CANCELED}
+
+
+def test_a_full_account_that_is_held_is_tried_when_the_hold_is_over() -> None:
+    facts = replace(FACTS, most_open=3, open_jobs=3, held_until=NOW + MINUTE)
+    step = next_step(task(due_at=NOW), facts)
+    assert step is not None and step.at == NOW + MINUTE and "as many as may be" in step.reason
 
 
 @pytest.mark.parametrize("streak", list(Streak))

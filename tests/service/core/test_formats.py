@@ -64,3 +64,15 @@ def test_every_attempt_gets_the_same_bytes_and_a_test_stays_marked(format: Endpo
 def test_what_is_no_event_is_refused_and_not_guessed_at(body: bytes) -> None:
     with pytest.raises((ValueError, LookupError, TypeError)):
         render(EndpointFormat.OPENAI, body)
+
+
+@pytest.mark.parametrize("format", [EndpointFormat.CLOUDEVENTS, EndpointFormat.OPENAI])
+def test_an_account_is_named_by_its_name(format: EndpointFormat) -> None:
+    told = {
+        "id": "evt_1",
+        "type": "account.paused",
+        "timestamp": "2026-11-20T22:35:22.824695Z",
+        "data": {"name": "main"},
+    }
+    shaped = orjson.loads(render(format, orjson.dumps(told)))
+    assert "main" in (shaped.get("subject"), shaped["data"].get("id"))

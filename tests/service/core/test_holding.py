@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.holding import FREE, LONGEST_WISH, TRIAL_EVERY, Hold, Holds
+from service.core.holding import FREE, LONGEST_MESSAGE, LONGEST_WISH, TRIAL_EVERY, Hold, Holds
 from service.core.observation import Claim, Reading
 from service.core.times import SECOND
 from storage.records import Failure, FailureCode
@@ -176,3 +176,51 @@ def test_a_hold_does_not_wait_for_a_clock_that_was_set_back() -> None:
     assert not held.caught_up(back).submits.held(back)
     assert held.caught_up(back).submits.times == 1, "one on trial"
     assert held.caught_up(back).queries == FREE
+
+
+def test_what_a_person_says_is_in_order_is_tried_once_and_a_later_refusal_begins_anew() -> None:
+    refused = heard((REFUSED, True, 0), (REFUSED, True, 300))
+    resumed = refused.resumed(NOW + 310 * SECOND)
+    assert resumed.submits.refused_since is None and resumed.submits.code is None
+    assert not resumed.submits.held(NOW + 310 * SECOND) and resumed.submits.times == 2
+    again = heard((REFUSED, True, 320), holds=resumed)
+    assert again.submits.refused_since == NOW + 320 * SECOND
+    assert again.resumed(NOW + 310 * SECOND) is again
+    assert heard((BOUGHT, True, 320), holds=resumed).free
+
+
+def test_a_person_who_says_nothing_or_said_it_before_changes_nothing() -> None:
+    refused = heard((REFUSED, True, 0))
+    assert refused.resumed(0) is refused
+    assert refused.resumed(NOW) is refused
+    slow = heard((BUSY, True, 0))
+    assert slow.resumed(NOW + SECOND) is slow, "that the provider asked for time is not a person's to judge"
+
+
+@pytest.mark.parametrize(
+    ("reading", "code"),
+    [
+        (REFUSED, "credentials_refused"),
+        (REFUSED_QUERY, "credentials_refused"),
+        (BUSY, "rate_limited"),
+        (Reading(claim=Claim.UNREACHABLE, detail="could not connect"), "unreachable"),
+    ],
+)
+def test_what_went_wrong_last_is_kept_beside_what_is_held_and_without_the_key(reading: Reading, code: str) -> None:
+    holds = Holds().troubled(reading, now=NOW, secret="account's")
+    assert holds.trouble is not None and (holds.trouble.at, holds.trouble.code) == (NOW, code)
+    assert holds.trouble.message and "account's" not in holds.trouble.message
+    assert holds.free and Holds.load(holds.dump()) == holds
+
+
+def test_a_long_complaint_is_cut() -> None:
+    holds = Holds().troubled(Reading(claim=Claim.UNREACHABLE, detail="x" * 5000), now=NOW, secret="")
+    assert holds.trouble is not None and len(holds.trouble.message) == LONGEST_MESSAGE
+
+
+@pytest.mark.parametrize(
+    "trouble", ["7", '{"at":"now","code":"x","message":"m"}', '{"at":1,"code":2,"message":"m"}', "[]"]
+)
+def test_a_complaint_that_cannot_be_read_is_none(trouble: str) -> None:
+    text = (Holds(submits=Hold(times=1)).dump() or "").replace('"trouble":null', f'"trouble":{trouble}')
+    assert Holds.load(text).trouble is None

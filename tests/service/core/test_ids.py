@@ -67,7 +67,7 @@ def test_a_digest_of_another_size_is_refused() -> None:
 def test_prefixes_are_distinct_and_free_of_separators() -> None:
     prefixes = [value for name, value in vars(ids).items() if name.isupper() and isinstance(value, str)]
     prefixes.remove(ids.DIGITS)
-    assert len(prefixes) == len(set(prefixes)) == 11
+    assert len(prefixes) == len(set(prefixes)) == 12
     assert all(prefix.isalpha() and prefix.islower() for prefix in prefixes)
 
 
@@ -83,3 +83,21 @@ def test_an_id_beside_another_shares_its_moment_and_nothing_else() -> None:
 def test_an_id_beside_another_needs_ten_bytes() -> None:
     with pytest.raises(ValueError, match="10 bytes"):
         ids.beside("evt", "task_1", bytes(9))
+
+
+def test_a_floor_sorts_before_what_was_minted_from_then_on_and_behind_the_rest() -> None:
+    at = 1_795_209_000_123_456
+    floor = ids.floor(ids.DELIVERY, at)
+    assert floor <= ids.mint(ids.DELIVERY, at, bytes(10))
+    assert floor > ids.mint(ids.DELIVERY, at - 1000, b"\xff" * 10)
+    assert ids.floor(ids.DELIVERY, -1) == ids.floor(ids.DELIVERY, 0) == "dlv_0000000000"
+    assert ids.floor(ids.DELIVERY, 2**80) > floor
+
+
+def test_a_submission_is_named_by_its_task_and_leads_back_to_it() -> None:
+    task = ids.mint("task", 1_790_000_000_000_000, bytes(10))
+    named = ids.of_submission(task, 12)
+    assert named == f"sub_{task.removeprefix('task_')}-12"
+    assert ids.task_of(named) == task
+    for other in ("sub_01M", "sub_-1", "sub_01M-", "sub_01M-x", "", "task_01M"):
+        assert ids.task_of(other) is None

@@ -22,6 +22,7 @@ from tests.service.core.builders import (
     DEADLINE,
     EXPIRED,
     EXPIRED_UNBOUND,
+    FINAL_CHANGES,
     HARD_ENDS,
     HOUR,
     JOB,
@@ -33,6 +34,7 @@ from tests.service.core.builders import (
     SETTLE,
     SOFT_ENDS,
     START,
+    STREAK,
     SUBMIT_BY,
     SUBMITTING,
     UNCONFIRMED,
@@ -146,7 +148,8 @@ def test_a_final_end_absorbs_everything(task: Task, heard: list[tuple[Observatio
     life = Life(task)
     for seen, taken in heard:
         life.hear(seen, taken=taken and seen.reading.provider_task_id is not None)
-    assert changed_fields(task, life.task) <= {"version", "sequence", "surplus"}
+    wanted = any(seen.prompted_by is Claim.WANTED for seen, _ in heard)
+    assert changed_fields(task, life.task) <= (FINAL_CHANGES if wanted else FINAL_CHANGES - {"outputs", *STREAK})
     assert set(life.told) <= {EventType.TASK_CONFLICT}
 
 

@@ -46,7 +46,16 @@ def test_its_content_is_plain_json_of_what_it_says_without_the_raw_bytes() -> No
         "external_id": "task_1",
         "provider_status": "succeed",
         "progress": 100,
-        "outputs": [{"url": "https://cdn.example.com/a.mp4", "type": "video", "duration": "5.041", "expires_at": 1}],
+        "outputs": [
+            {
+                "url": "https://cdn.example.com/a.mp4",
+                "type": "video",
+                "duration": "5.041",
+                "expires_at": 1,
+                "told_at": None,
+                "gone_at": None,
+            }
+        ],
         "failure": {
             "code": "no_output",
             "message": "紙の舟",
@@ -83,7 +92,8 @@ def test_what_was_kept_is_read_back_as_it_was(reading: Reading) -> None:
 
 
 def test_the_words_are_stored_and_must_not_change() -> None:
-    assert [source.value for source in Source] == ["submit", "callback", "poll", "look_up", "operator", "deadline"]
+    sources = ["submit", "callback", "poll", "look_up", "operator", "deadline", "reader"]
+    assert [source.value for source in Source] == sources
     assert {claim.value for claim in Claim} == {
         "intent",
         "accepted",
@@ -102,4 +112,6 @@ def test_the_words_are_stored_and_must_not_change() -> None:
         "adopt",
         "resubmit",
         "abandon",
+        "restored",
+        "wanted",
     }

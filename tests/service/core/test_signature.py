@@ -8,11 +8,15 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
+from svix.webhooks import Webhook as SvixWebhook
+from svix.webhooks import WebhookVerificationError as SvixRefused
 
 from service.core.signature import BadSecret, Headers, decode_secret, new_secret, sign, verify
+from service.core.signing_keys import Signer, read_private
 
 KEY = bytes(range(24))
 OTHER = bytes(range(24, 48))
@@ -279,3 +283,81 @@ def test_what_is_no_secret_is_refused_without_repeating_it(text: str) -> None:
         decode_secret(text)
     assert "AAAA" not in str(refused.value)
     assert "not base64 at" not in str(refused.value)
+
+
+SIGNER, OTHER_SIGNER = Signer(bytes(32)), Signer(bytes(range(32)))
+
+
+def signed_v1a(*signers: Signer, keys: tuple[bytes, ...] = ()) -> dict[str, str]:
+    return {**signed(KEY), "webhook-signature": sign(keys, ID, NOW, BODY, signers)}
+
+
+def test_the_published_vector_of_v1a() -> None:
+    """`test_asymmetric_key_signing` of the Svix server, where v1a comes from."""
+    key = read_private("whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==")
+    made = sign([], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', [key])
+    assert made == "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+
+
+def test_v1a_is_ed25519_over_id_timestamp_and_body() -> None:
+    version, _, text = signed_v1a(SIGNER)["webhook-signature"].partition(",")
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(SIGNER.public_text.removeprefix("whpk_")))
+    public.verify(base64.b64decode(text), f"{ID}.{NOW}.".encode() + BODY)
+    assert version == "v1a"
+
+
+def test_both_versions_stand_beside_each_other_and_each_verifies_alone() -> None:
+    headers = signed_v1a(SIGNER, OTHER_SIGNER, keys=(OTHER, KEY))
+    assert [one.split(",")[0] for one in headers["webhook-signature"].split(" ")] == ["v1", "v1", "v1a", "v1a"]
+    for secret in (KEY, OTHER, SIGNER.public_text, OTHER_SIGNER.public_text):
+        assert judged(headers, secret) == "ok"
+    assert judged(headers, bytes(24), Signer(b"z" * 32).public_text) == "mismatch"
+    for library in (Webhook, SvixWebhook):
+        library(new_secret(KEY)).verify(BODY, signed_v1a(SIGNER, keys=(KEY,)) | stamped_now(SIGNER, keys=(KEY,)))
+
+
+def stamped_now(*signers: Signer, keys: tuple[bytes, ...]) -> dict[str, str]:
+    """The published libraries look at the clock themselves."""
+    now = int(time.time())
+    return {"webhook-timestamp": str(now), "webhook-signature": sign(keys, ID, now, BODY, signers)}
+
+
+def test_a_signature_of_one_version_is_none_of_the_other() -> None:
+    relabelled = signed_v1a(SIGNER)["webhook-signature"].replace("v1a,", "v1,")
+    assert judged({**signed(KEY), "webhook-signature": relabelled}, KEY, SIGNER.public_text) == "mismatch"
+    relabelled = signed(KEY)["webhook-signature"].replace("v1,", "v1a,")
+    assert judged({**signed(KEY), "webhook-signature": relabelled}, KEY, SIGNER.public_text) == "mismatch"
+
+
+@pytest.mark.parametrize("text", [SIGNER.public_text, SIGNER.private_text, f" {SIGNER.public_text}\n"])
+def test_a_key_of_v1a_is_no_secret_of_v1(text: str) -> None:
+    with pytest.raises(BadSecret, match="Ed25519"):
+        decode_secret(text)
+
+
+def test_the_private_half_verifies_nothing() -> None:
+    assert judged(signed_v1a(SIGNER), SIGNER.private_text) == "no_secret"
+
+
+def test_the_published_svix_package_accepts_what_we_sign() -> None:
+    for keys in ((KEY,), (OTHER, KEY)):
+        SvixWebhook(new_secret(KEY)).verify(BODY, signed(*keys, at=int(time.time())))
+    with pytest.raises(SvixRefused):
+        SvixWebhook(new_secret(KEY)).verify(BODY + b" ", signed(KEY, at=int(time.time())))
+
+
+HEADER = st.one_of(
+    st.text(max_size=200), st.binary(max_size=200), st.just("v1a," + "A" * 86 + "=="), st.just("v1," + "A" * 43 + "=")
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), HEADER), max_size=5),
+    st.binary(max_size=100),
+    st.lists(st.one_of(st.text(max_size=60), st.binary(max_size=60), st.just(SIGNER.public_text)), max_size=4),
+    st.integers(-(10**18), 10**18),
+)
+def test_judging_arbitrary_bytes_with_arbitrary_secrets_never_raises(
+    headers: list[tuple[str, str]], body: bytes, secrets: list[str | bytes], now: int
+) -> None:
+    assert verify(headers, body, secrets, now).ok is False

@@ -137,3 +137,13 @@ def test_every_installation_has_a_tag_of_fixed_length() -> None:
     }
     assert len(tags) == 4
     assert {len(tag) for tag in tags} == {8}
+
+
+def test_a_probe_names_nothing_and_its_echo_stands_for_its_body() -> None:
+    token = TOKENS.probe("prb_1")
+    assert read(token) is None and TOKENS.read_output(token) is None
+    echo = TOKENS.echo(token, b"body")
+    assert echo is not None and echo != token and echo == TOKENS.echo(token, b"body")
+    assert TOKENS.echo(token, b"bodY") != echo and TOKENS.echo(TOKENS.probe("prb_2"), b"body") != echo
+    assert TOKENS.echo(echo, b"body") is None  # an echo is no probe
+    assert TOKENS.echo(TOKEN, b"") is None
