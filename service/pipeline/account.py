@@ -13,20 +13,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from service.core import lifecycle
+from service.core.care import Care
 from service.core.lifecycle import Outcome, Rules
 from service.core.observation import Claim, Reading
 from service.core.schedule import Bucket
 from service.pipeline import due, foregone
+from service.pipeline.account_events import keep_health
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.clues import gather
 from service.pipeline.due import READ, Limits, Round
 from service.pipeline.health import KIND_OF, Health, Kind
-from service.pipeline.ledger import Fresh
+from service.pipeline.ledger import Fresh, Ledger
 from service.pipeline.poll import PollDesk, look_up, query
 from service.pipeline.questions import Question, Questions
 from service.pipeline.submit import SubmitDesk, submit
 from service.pipeline.turns import Lot, Turns, probe
-from storage import callbacks, lanes, tasks
+from storage import account_tasks, callbacks
 from storage.database import Connection, Database
 from storage.errors import StorageError
 from storage.records import Lane, Task, TaskStatus
@@ -64,11 +66,13 @@ class AccountLane:
         self._submitting = submitting
         self._polling = polling
         self._clock = polling.clock
-        self._health = Health(lane, bucket or Bucket(account.rate, now=self._clock()), clock=self._clock)
+        bucket = bucket or Bucket(account.rate, now=self._clock())
+        self._health = Health(lane, bucket, clock=self._clock, secret=account.channel.api_key)
         self._submits: dict[str, asyncio.Task[None]] = {}
         self._queries: set[asyncio.Task[None]] = set()
         self._questions = Questions(account, clock=self._clock, later=self._later, buying=self._submits)
         self._turns = Turns[Question | Task]()
+        self._served = ""  # the project that was last bought for
         self._looked_at = 0
         self._next_at: int | None = self._clock()
         self._recovered = False
@@ -106,7 +110,7 @@ class AccountLane:
             running.cancel()
 
     async def next_due(self, tx: Connection) -> int | None:
-        if await tasks.adrift(tx, self.lane.key):
+        if await account_tasks.adrift(tx, self.lane.key):
             return self._clock()  # a purchase that was let go: nobody else would look for it
         at_last = self._clock() + int(LOOK_IDLE_SECONDS * SECOND)  # deadlines pass whether it can be asked or not
         shut = {kind: min(self._health.shut_until(kind) or 0, at_last) for kind in Kind}
@@ -126,8 +130,11 @@ class AccountLane:
         self._next_at, self._looked_at = None, self._clock()
         buying, limits = set(self._submits), self._limits(closed)
         found = await self._database.read(lambda tx: due.read(tx, self.lane.key, limits, now=self._clock()))
+        self._health.heed(Care.load(found.care))
         # Purchases under way whose intent the database did not show yet take up room as well.
         found.open_at_provider += sum(task.id in buying for task in found.queued)
+        if TaskStatus.QUEUED in closed and found.queued:
+            self._served = found.queued[-1].project_id  # nothing can be bought: the next look goes on with others
         told = await self._tell(found)
         wanted = await self._wanted(found)
         take = probe if self._health.probing else self._turns.take
@@ -147,11 +154,12 @@ class AccountLane:
             tasks_asked_after=len(self._questions) + questions * size + READ // 4,
             closed=closed,
             probe=self._health.probing and not closed,
+            served=self._served,
         )
 
     async def _recover(self) -> None:
         """What a dead owner left `submitting` may or may not have been bought."""
-        found = await self._database.read(lambda tx: tasks.adrift(tx, self.lane.key))
+        found = await self._database.read(lambda tx: account_tasks.adrift(tx, self.lane.key))
         ours = [one for one in found if one[0] not in self._submits]
         told = foregone.adrift(ours, account=self.lane.key, now=self._clock())
         await self._polling.recorder.record_all(list(told))
@@ -221,6 +229,8 @@ class AccountLane:
             return True
         if len(self._submits) >= SUBMITS_IN_FLIGHT or self._lease_too_short() or not self._admitted(Kind.SUBMIT):
             return False
+        if item.status is TaskStatus.QUEUED:
+            self._served = item.project_id
         buying = asyncio.create_task(self._submit(item))
         self._submits[item.id] = buying
         buying.add_done_callback(lambda _: self._submit_ended(item.id))
@@ -286,13 +296,17 @@ class AccountLane:
         """Note what an answer says of the account, and keep what a next owner must know."""
         if not self._health.learn(reading, bought=bought, sent_at=sent_at):
             return
-        lane = self._health.kept(self.lane)
+
+        async def unit(tx: Connection, ledger: Ledger) -> Lane | None:
+            return await keep_health(tx, ledger, self._account, self.lane, self._health)
+
         try:
-            await self._database.write(lambda tx: lanes.save_health(tx, lane))
+            kept = await self._polling.recorder.write(unit)
         except StorageError as error:
             log.error("the health of %s was not stored: %s", self.lane.key, error)
             return
-        self.lane = replace(lane, until=self.lane.until)
+        if kept is not None:
+            self.lane = replace(kept, until=self.lane.until)
 
     # When there is more to do
 

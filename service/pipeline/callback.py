@@ -19,13 +19,17 @@ log = logging.getLogger("taskrelay.callback")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackDesk:
-    """What taking a push needs. `read_token`: the submission a provider's token names, or None. `secrets`: by provider, of its accounts."""
+    """What taking a push needs. `read_token`: the submission a provider's token names, or None. `secrets`: by provider, of its accounts.
+
+    `echo`: the answer to a probe of our own, from its token and body; None when it is none.
+    """
 
     recorder: Recorder
     providers: Mapping[str, Provider]
     read_token: Callable[[str, str], str | None]
     secrets: Mapping[str, tuple[str, ...]]
     clock: Callable[[], int]
+    echo: Callable[[str, bytes], str | None] = lambda token, body: None
 
 
 def secrets_of(accounts: Mapping[str, AccountDesk]) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from service.core import fallback, money
+from service.core.care import pauses
 from service.core.fallback import Candidate
 from service.core.request import Fault, Invalid, TaskRequest, parse, shown
 from service.net.guard import Blocked, Policy, Target
@@ -16,7 +17,7 @@ from service.pipeline.accounts import AccountDesk
 from service.pipeline.ledger import LaneKey
 from service.providers.base import Prepared, Provider
 from service.telemetry import failpoints
-from storage import callbacks, endpoints, lanes, projects, tasks
+from storage import account_tasks, callbacks, endpoints, lanes, projects, tasks
 from storage.database import Connection, Database
 from storage.errors import Duplicate
 from storage.records import Endpoint, LaneKind, OnAmbiguous, Task, TaskStatus, TimelineEntry, evolve
@@ -256,10 +257,12 @@ async def choose_accounts(tx: Connection, accepted: Accepted) -> list[AccountDes
 
 
 async def _least_busy(tx: Connection, accounts: Sequence[AccountDesk]) -> AccountDesk:
-    """The account with the fewest open tasks; of equals the first configured."""
+    """The account with the fewest open tasks, rather one that buys than one that is paused; of equals the first configured."""
     if len(accounts) == 1:
         return accounts[0]
-    counts = [await tasks.open_at_most(tx, account.account.name, bound=COUNTED) for account in accounts]
+    found = {one.account.name: await lanes.get(tx, LaneKind.ACCOUNT, one.account.name) for one in accounts}
+    accounts = [one for one in accounts if not pauses(found[one.account.name])] or accounts
+    counts = [await account_tasks.open_at_most(tx, account.account.name, bound=COUNTED) for account in accounts]
     return accounts[counts.index(min(counts))]
 
 

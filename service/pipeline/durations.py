@@ -39,6 +39,7 @@ class Told:
 
     kind: Kind
     jobs: int
+    p10: float
     p50: float
     p90: float
 
@@ -66,7 +67,13 @@ class Durations:
     def told(self, account: str) -> list[Told]:
         """What is known of an account's jobs: of each model as a whole, and of each of its kinds."""
         return [
-            Told(kind=kind, jobs=window.count, p50=curve.quantile(0.5), p90=curve.quantile(0.9))
+            Told(
+                kind=kind,
+                jobs=window.count,
+                p10=curve.quantile(0.1),
+                p50=curve.quantile(0.5),
+                p90=curve.quantile(0.9),
+            )
             for kind, window in sorted(self._windows.items())
             if kind.account == account and window.spans and (curve := self._curves.get(kind)) is not None
         ]
@@ -79,6 +86,8 @@ class Durations:
                 continue
             if isinstance(one, Observation) and one.account not in (None, task.account):
                 continue
+            if isinstance(one, Observation) and one.prompted_by is Claim.WANTED:
+                continue  # it was done long ago, and that was learned then
             if task.finished_at is None:
                 self._open(one, task)
             elif became.outcome is Outcome.CHANGED and task.final_at is not None:

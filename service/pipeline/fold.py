@@ -8,7 +8,7 @@ import orjson
 
 from service.core import history, lifecycle, resolving
 from service.core.lifecycle import Outcome, Step
-from service.core.observation import Claim, Observation, Source, dump
+from service.core.observation import Claim, Observation, Reading, Source, dump
 from service.pipeline.ledger import RAW_KEPT, Ledger, Recorded
 from storage.records import (
     AuditEntry,
@@ -40,10 +40,12 @@ class Folded:
 
 
 def hear(seen: Observation, ledger: Ledger, taken: Mapping[tuple[str, str], str]) -> Recorded:
-    """Fold an answer of ours or a person's word; it is kept when it changed something for good."""
+    """Fold an answer of ours or a person's word; it is kept when it changed something for good, or rings."""
     task = ledger.found.get(seen.task_id)
     if task is None:
         return Recorded(outcome=Outcome.IGNORED)
+    if not seen.verified:
+        return _ring(seen, task, ledger)
     folded = fold(seen, task, ledger, taken)
     if folded.version is not None:
         raw = seen.reading.raw
@@ -53,13 +55,25 @@ def hear(seen: Observation, ledger: Ledger, taken: Mapping[tuple[str, str], str]
     return folded.recorded
 
 
+def _ring(seen: Observation, task: Task, ledger: Ledger) -> Recorded:
+    """Kept as a bell where a query is worth it: the account's lane then asks the provider."""
+    if not lifecycle.rings(task, seen.reading):
+        return Recorded(outcome=Outcome.IGNORED, task=task)
+    recorded = Recorded(outcome=Outcome.SCHEDULED, task=task)
+    kept = row_of(seen, task.account, ledger, Folded(recorded=recorded), raw=None, digest=None, verified_at=None)
+    ledger.kept.append(kept)
+    ledger.arrive(LaneKind.ACCOUNT, task.account, ledger.now)
+    return recorded
+
+
 def fold(seen: Observation, task: Task, ledger: Ledger, taken: Mapping[tuple[str, str], str]) -> Folded:
     reading, rules = seen.reading, ledger.rules(task)
     owner = taken.get((task.account, reading.provider_task_id)) if reading.provider_task_id is not None else None
     another = owner is not None and owner != task.id
     step = lifecycle.advance(task, seen, rules, taken=another)
     _note_submission(seen, task, step, ledger)
-    if seen.source in (Source.POLL, Source.LOOK_UP) and reading.claim is not Claim.UNREACHABLE:
+    # Nothing waits for a task that has ended for good but readers, and whoever reads next rings again.
+    if seen.source in (Source.POLL, Source.LOOK_UP) and (reading.claim is not Claim.UNREACHABLE or task.final):
         ledger.answered.append((seen.account or task.account, task.id, seen.at))
     if step.task is not task:
         ledger.found[task.id] = step.task
@@ -144,6 +158,8 @@ def row_of(
     digest: bytes | None,
     verified_at: int | None,
 ) -> ObservationRow:
+    task = ledger.found.get(seen.task_id)
+    erased = task is not None and task.erased_at is not None  # a late push must not bring back what was erased
     return ObservationRow(
         id=ledger.mint("obs"),
         task_id=seen.task_id,
@@ -151,8 +167,8 @@ def row_of(
         account=account,
         source=seen.source.value,
         claim=seen.claim.value,
-        content=dump(seen.reading),
-        raw=raw[:RAW_KEPT] if raw is not None else None,
+        content=dump(seen.reading if not erased else Reading(claim=seen.claim)),
+        raw=raw[:RAW_KEPT] if raw is not None and not erased else None,
         digest=digest,
         seen_at=ledger.now,
         verified_at=verified_at,

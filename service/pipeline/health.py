@@ -9,13 +9,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 
-from service.core.holding import Hold, Holds
+from service.core.care import NOTHING, Care
+from service.core.holding import Hold, Holds, asks_for_a_pause
 from service.core.observation import Claim, Reading
 from service.core.schedule import Breaker, Bucket
 from service.core.times import iso
 from storage.records import Lane, TaskStatus
 
 BREAKER_OPEN = "it keeps failing (breaker open)"
+PAUSED = "a person paused it"
+NEVER = 1 << 62  # behind every instant: until somebody says otherwise
 
 
 class Kind(Enum):
@@ -31,11 +34,20 @@ KIND_OF = {TaskStatus.QUEUED: Kind.SUBMIT, TaskStatus.UNCONFIRMED: Kind.QUERY, T
 class Health:
     """One account's, as its lane's owner sees it."""
 
-    def __init__(self, lane: Lane, bucket: Bucket, *, clock: Callable[[], int]) -> None:
+    def __init__(self, lane: Lane, bucket: Bucket, *, clock: Callable[[], int], secret: str = "") -> None:
+        """`secret`: the account's key, which no note may hold."""
         self._bucket = bucket
         self._clock = clock
+        self._secret = secret
         self._breaker = Breaker.load(lane.breaker)
         self._holds = Holds.load(lane.holds)
+        self._care = NOTHING
+        self.heed(Care.load(lane.care))
+
+    def heed(self, care: Care) -> None:
+        """What a person ordered is done from now on."""
+        self._care = care
+        self._holds = self._holds.resumed(care.resumed_at)
 
     @property
     def probing(self) -> bool:
@@ -48,8 +60,11 @@ class Health:
     def shut_until(self, kind: Kind) -> int | None:
         """Until when trouble forbids this kind; None when it does not."""
         now = self._look()
-        until = max(self._breaker.next_probe_at or 0, self.hold(kind).until)
+        until = max(self._breaker.next_probe_at or 0, self.hold(kind).until, NEVER if self._paused(kind) else 0)
         return until if until > now else None
+
+    def _paused(self, kind: Kind) -> bool:
+        return kind is Kind.SUBMIT and self._care.paused_at is not None
 
     def _look(self) -> int:
         """The time. A clock that was set back must not shut the account until it has caught up."""
@@ -63,6 +78,8 @@ class Health:
 
     def why(self, kind: Kind) -> str:
         """Why this kind is shut, for the timeline."""
+        if self._paused(kind):
+            return f"not asked: {PAUSED}"
         hold = self.hold(kind)
         if hold.held(self._clock()):
             return f"not asked before {iso(hold.until)}: {hold.reason or 'the provider asked us to wait'}"
@@ -76,7 +93,7 @@ class Health:
         """Take a token for a request of this kind, and say so. `alike`, `others`: requests on their way, of the kind or not."""
         now, hold = self._look(), self.hold(kind)
         room = self._breaker.room(now)
-        if hold.held(now) or (room is not None and alike + others >= room):
+        if self._paused(kind) or hold.held(now) or (room is not None and alike + others >= room):
             return False
         if hold.times and (alike or (others and self._holds.both_refused)):
             return False  # one on trial at a time
@@ -94,12 +111,17 @@ class Health:
     def learn(self, reading: Reading, *, bought: bool, sent_at: int) -> bool:
         """Take what an answer says of the account. Returns whether a next owner must know; one more success he need not."""
         now, before = self._clock(), (_essence(self._breaker), self._holds)
-        self._breaker = self._breaker.record(now, not _failed(reading, bought))
+        failed = _failed(reading, bought)
+        self._breaker = self._breaker.record(now, not failed)
         self._holds = self._holds.after(reading, bought=bought, sent_at=sent_at, now=now)
-        return (_essence(self._breaker), self._holds) != before
+        changed = (_essence(self._breaker), self._holds) != before
+        if changed and (failed or asks_for_a_pause(reading)):  # beside what is written anyway
+            self._holds = self._holds.troubled(reading, now=now, secret=self._secret)
+        return changed
 
     def kept(self, lane: Lane) -> Lane:
-        """The lane with what a next owner must know."""
+        """The lane as it is stored, with what a next owner must know and what a person has ordered meanwhile."""
+        self.heed(Care.load(lane.care))
         return replace(
             lane,
             breaker=self._breaker.dump() if self._breaker.since is not None else None,

@@ -7,6 +7,8 @@ from dataclasses import replace
 from service.core import events
 from service.core.events import EventType
 from service.core.times import iso
+from service.pipeline import audit_trail
+from service.pipeline.audit_trail import Act
 from service.pipeline.ledger import Ledger
 from service.pipeline.publish import owe
 from storage import endpoints, outbox
@@ -22,6 +24,8 @@ async def disable(tx: Connection, ledger: Ledger, endpoint: Endpoint, reason: st
     if not await endpoints.disable(tx, endpoint.id, reason, now=now):
         return False
     await outbox.cancel_pending(tx, endpoint.id, now=now)
+    rule = Act(action="endpoint.disable", detail={"reason": reason})
+    await audit_trail.note(tx, rule, project_id=endpoint.project_id, now=now, mint=ledger.mint, endpoint_id=endpoint.id)
     off = replace(endpoint, status=EndpointStatus.DISABLED, disabled_reason=reason)
     await tell(tx, ledger, off, EventType.ENDPOINT_DISABLED, f"{now}", {"since": iso(now)})
     return True

@@ -15,7 +15,7 @@ from service.pipeline.due import Round
 from storage.records import Task
 
 ASK_AGAIN_SECONDS = 2.0  # pushes of one task cause one query in this time at most
-ENDS = (Claim.SUCCEEDED, Claim.FAILED)
+COUNTS = (Claim.SUCCEEDED, Claim.FAILED, Claim.WANTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +75,14 @@ class Questions:
     # Bells
 
     def bells(self, found: Round) -> Bells:
-        """All pushes of a task ring once; the claim of an end is the one that counts."""
+        """All bells of a task ring once; the claim of an end is the one that counts, and after the end that a link is wanted."""
         claims: dict[str, Claim] = {}
         heard: dict[str, int] = {}
         needed: set[str] = set()
         strangers: set[str] = set()
         for task_id, word, content, seen_at in found.bells:
             claim = Claim(word)
-            if task_id not in claims or claim in ENDS:
+            if task_id not in claims or claim in COUNTS:
                 claims[task_id] = claim
             heard[task_id] = seen_at
             if task_id in found.rung and self._worth_asking(found.rung[task_id], claim):

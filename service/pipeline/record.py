@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from service.core.ids import task_of
 from service.core.observation import Observation
 from service.pipeline.fold import hear
 from service.pipeline.ledger import Batch, Callback, Desk, Ledger, Recorded
 from service.pipeline.publish import publish
 from service.pipeline.pushes import correct, keep_pushes, push
 from service.telemetry import failpoints
-from storage import audit, callbacks, lanes, tasks
+from storage import audit, callbacks, lanes, submissions, tasks
 from storage.database import Connection
 
 
@@ -65,8 +66,25 @@ def _fold_all(
 
 
 async def _attribute(tx: Connection, seen: Sequence[Observation | Callback]) -> dict[str, tuple[str, str]]:
-    submission_ids = [one.submission_id for one in seen if isinstance(one, Callback)]
-    return await tasks.by_submissions(tx, submission_ids) if submission_ids else {}
+    """Submission → its task and account, of those that pushes are about."""
+    pushed = {one.submission_id: one.provider for one in seen if isinstance(one, Callback)}
+    if not pushed:
+        return {}
+    made = await tasks.by_submissions(tx, pushed)
+    if len(made) < len(pushed):
+        made |= await _named(tx, {one: provider for one, provider in pushed.items() if one not in made})
+    return made
+
+
+async def _named(tx: Connection, pushed: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Submissions that an older copy of the database does not know, and whose names say of which of its tasks they are."""
+    named = {one: task_id for one in pushed if (task_id := task_of(one)) is not None}
+    found = await tasks.read(tx, named.values()) if named else {}
+    return {
+        one: (task_id, found[task_id].account)
+        for one, task_id in named.items()
+        if task_id in found and found[task_id].provider == pushed[one]
+    }
 
 
 async def _taken(
@@ -91,9 +109,9 @@ async def _write(tx: Connection, ledger: Ledger) -> None:
     if changed:
         await tasks.save(tx, changed)
     if ledger.submissions:
-        await tasks.insert_submissions(tx, ledger.submissions)
+        await submissions.insert(tx, ledger.submissions)
     for submission_id, status, reading in ledger.fates:
-        await tasks.settle_submission(
+        await submissions.settle(
             tx,
             submission_id,
             status,

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from service.core import events, filters
+from service.core import events, filters, ids, samples
 from service.core.events import EventType
+from service.core.times import MINUTE, SECOND
+from service.pipeline import audit_trail
+from service.pipeline.audit_trail import Act
 from service.pipeline.ledger import Fresh, Ledger
 from service.pipeline.orders import sendable
 from service.pipeline.recorder import Recorder
@@ -16,7 +19,6 @@ from storage.database import Connection, Database
 from storage.records import Delivery, Endpoint, EndpointStatus, Event, LaneKind
 from storage.replays import Past
 
-SECOND = 1_000_000
 BATCH = 500
 MOST_OWED = 10_000  # by one request
 MOST_LOOKED_AT = 200_000  # events, by one request
@@ -54,15 +56,25 @@ def refuse_inactive(endpoint: Endpoint | None, now: int, *, paused: bool = True)
     return endpoint
 
 
-async def retry(recorder: Recorder, delivery_id: str, project_id: str) -> Delivery | None:
+async def retry(recorder: Recorder, delivery_id: str, project_id: str, act: Act) -> Delivery | None:
     """Make one delivery due now, whatever became of it, with a new schedule. Raises `Inactive`."""
 
     async def unit(tx: Connection, ledger: Ledger) -> Delivery | None:
         found = await listings.delivery(tx, delivery_id, project_id)
         if found is None:
             return None
-        refuse_inactive(await endpoints.by_id(tx, found.endpoint_id), ledger.now)
-        await outbox.restart(tx, delivery_id, project_id, now=ledger.now)
+        refuse_inactive(await endpoints.lock_owed(tx, found.endpoint_id, project_id), ledger.now)
+        if await outbox.restart(tx, delivery_id, project_id, now=ledger.now) is None:
+            raise Inactive(f"It was a test. POST /v1/endpoints/{found.endpoint_id}/test makes another.")
+        await audit_trail.note(
+            tx,
+            replace(act, detail={**act.detail, "delivery": delivery_id}),
+            project_id=project_id,
+            now=ledger.now,
+            mint=ledger.mint,
+            task_id=found.task_id,
+            endpoint_id=found.endpoint_id,
+        )
         ledger.arrive(LaneKind.ENDPOINT, found.endpoint_id, ledger.now)
         return await listings.delivery(tx, delivery_id, project_id)
 
@@ -70,12 +82,15 @@ async def retry(recorder: Recorder, delivery_id: str, project_id: str) -> Delive
 
 
 async def replay_failed(recorder: Recorder, endpoint: Endpoint, since: int) -> Replayed:
-    """Make due again what was given up: exhausted, canceled or quarantined."""
-    count = 0
+    """Make due again what was given up: exhausted, canceled or quarantined. Raises `Inactive`, then and midway."""
+    count, floor = 0, ids.floor(ids.DELIVERY, since - MINUTE)  # an id may be a moment older than its row says
     while count < MOST_OWED:
 
         async def unit(tx: Connection, ledger: Ledger) -> int:
-            made = await replays.restart_failed(tx, endpoint.id, since=since, now=ledger.now, batch=BATCH)
+            refuse_inactive(await endpoints.lock_owed(tx, endpoint.id, endpoint.project_id), ledger.now)
+            made = await replays.restart_failed(
+                tx, endpoint.id, endpoint.project_id, since=since, floor=floor, now=ledger.now, batch=BATCH
+            )
             if made:
                 ledger.arrive(LaneKind.ENDPOINT, endpoint.id, ledger.now)
             return made
@@ -88,7 +103,7 @@ async def replay_failed(recorder: Recorder, endpoint: Endpoint, since: int) -> R
 
 
 async def replay_missing(recorder: Recorder, database: Database, endpoint: Endpoint, since: int) -> Replayed:
-    """Owe the endpoint every event since then that it wants and was never owed, oldest first."""
+    """Owe the endpoint every event since then that it wants and was never owed, oldest first. Raises `Inactive`, then and midway."""
     after = await database.read(lambda tx: replays.before(tx, endpoint.project_id, since))
     count = looked_at = 0
     while count < MOST_OWED and looked_at < MOST_LOOKED_AT:
@@ -107,6 +122,8 @@ async def replay_missing(recorder: Recorder, database: Database, endpoint: Endpo
 
 async def _owe(recorder: Recorder, endpoint: Endpoint, missing: list[Past]) -> int:
     async def unit(tx: Connection, ledger: Ledger) -> int:
+        # It may have been deleted or disabled since it was read: nobody would send or cancel what it is owed from then on.
+        refuse_inactive(await endpoints.lock_owed(tx, endpoint.id, endpoint.project_id), ledger.now)
         made = [
             Delivery(
                 id=ledger.mint("dlv"),
@@ -140,7 +157,9 @@ def wants(endpoint: Endpoint, past: Past) -> bool:
     return filter.admits(past.provider, past.model, orjson.dumps(metadata).decode())
 
 
-async def send_sample(recorder: Recorder, endpoint_id: str, project_id: str) -> Delivery | None:
+async def send_sample(
+    recorder: Recorder, endpoint_id: str, project_id: str, type: EventType = EventType.TASK_SUCCEEDED
+) -> Delivery | None:
     """Send a signed sample on the way that every event goes. Raises `Inactive` or `TooSoon`."""
 
     async def unit(tx: Connection, ledger: Ledger) -> Delivery | None:
@@ -153,7 +172,7 @@ async def send_sample(recorder: Recorder, endpoint_id: str, project_id: str) -> 
         if 0 < wait <= TEST_EVERY_SECONDS * SECOND:
             raise TooSoon(-(-wait // SECOND))
         await endpoints.save(tx, replace(endpoint, tested_at=now))
-        event, delivery = _sample(endpoint, ledger)
+        event, delivery = _sample(endpoint, ledger, type)
         await outbox.publish(tx, [event], [delivery])
         ledger.arrive(LaneKind.ENDPOINT, endpoint_id, now)
         due = outbox.Due(delivery.id, event.id, event.type, 0, None, now, event.body, 0, True)
@@ -163,21 +182,19 @@ async def send_sample(recorder: Recorder, endpoint_id: str, project_id: str) -> 
     return await recorder.write(unit)
 
 
-def _sample(endpoint: Endpoint, ledger: Ledger) -> tuple[Event, Delivery]:
-    now, type = ledger.now, EventType.TASK_SUCCEEDED.value
+def _sample(endpoint: Endpoint, ledger: Ledger, type: EventType) -> tuple[Event, Delivery]:
+    now = ledger.now
     event_id = events.event_id(ledger.desk.event_key, endpoint.id, type, f"test {now}")
-    task = events.sample_task(now)
-    view = events.task_view(task, public_url=ledger.desk.public_url, output_url=task.outputs[0].url)
     event = Event(
         id=event_id,
         project_id=endpoint.project_id,
         task_id=None,
         provider=None,
         model=None,
-        type=type,
+        type=type.value,
         sequence=0,
         created_at=now,
-        body=events.render_event(event_id, type, now, view, test=True),
+        body=samples.sample(type, id=event_id, now=now, public_url=ledger.desk.public_url),
         test=True,
     )
     delivery = Delivery(
@@ -186,7 +203,7 @@ def _sample(endpoint: Endpoint, ledger: Ledger) -> tuple[Event, Delivery]:
         endpoint_id=endpoint.id,
         project_id=endpoint.project_id,
         task_id=None,
-        event_type=type,
+        event_type=type.value,
         due_at=now,
         created_at=now,
         updated_at=now,

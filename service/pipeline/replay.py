@@ -63,6 +63,8 @@ async def check(database: Database, *, key: bytes | None = None, page: int = PAG
 
 def differences(life: Life, key: bytes) -> Iterator[Difference]:
     """Every difference between what is stored of a task and what its history gives. `key`: of event ids."""
+    if life.task.erased_at is not None:
+        return  # its history was erased with what it was about
     heard = [history.heard(row) for row in life.history]
     again = replay.replay(replay.made(life.task, heard), heard)
     told = replay.told(again, heard, key)

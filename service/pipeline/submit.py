@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from service.core import ids
 from service.core.lifecycle import Outcome
 from service.core.observation import Claim, Observation, Reading, Source
 from service.net.client import FateUnknown, NeverSent, ProviderClient
@@ -32,7 +33,6 @@ class SubmitDesk:
     client: ProviderClient
     clock: Callable[[], int]
     boottime: Callable[[], float]
-    mint: Callable[[str], str]
     callback_token: Callable[[str, str], str]  # of a provider and a submission
 
 
@@ -47,7 +47,7 @@ async def submit(
         failpoints.reach("before_resend")
     # Anchored before the stored deadline is computed, so the guard at the socket is never later than what is on disk.
     deadline = desk.boottime() + account.submit_deadline_seconds
-    submission_id = desk.mint("sub")
+    submission_id = ids.of_submission(task.id, task.submissions + 1)
     deadline_at = desk.clock() + int(account.submit_deadline_seconds * SECOND)
     intent = Observation(
         task_id=task.id,

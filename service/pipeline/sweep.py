@@ -10,7 +10,7 @@ from service.core.observation import Claim, Observation, Reading, Source
 from service.pipeline.ledger import Ledger
 from service.pipeline.operations import EXPIRED, disable
 from service.pipeline.recorder import Recorder
-from storage import endpoints, lanes, tasks
+from storage import account_tasks, endpoints, lanes
 from storage.database import Connection, Database
 
 log = logging.getLogger("taskrelay.sweep")
@@ -34,7 +34,7 @@ class Sweep:
         A task whose provider is still being asked stays overdue for a while; counted, it would be swept without a pause.
         """
         before = self._clock() - int(GRACE_SECONDS * SECOND)
-        overdue = await self._database.read(lambda tx: tasks.overdue(tx, before=before, batch=BATCH))
+        overdue = await self._database.read(lambda tx: account_tasks.overdue(tx, before=before, batch=BATCH))
         changed = 0
         if overdue:
             recorded = await self._recorder.record_all(

@@ -6,7 +6,8 @@ Bounded: past `most` waiters nobody new waits, and an answer simply comes at onc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from service.core.lifecycle import Outcome
@@ -33,6 +34,16 @@ class Watch:
         """How many requests wait."""
         return self._count
 
+    @property
+    def closed(self) -> bool:
+        """Whether the process is about to stop."""
+        return self._closed
+
+    @property
+    def look_again_seconds(self) -> float:
+        """How long who listens may rest: what nobody rang for is found then."""
+        return self._look_again
+
     def recorded(self, batch: Batch) -> None:
         """Tell of a commit: its tasks changed, and their projects may have new events."""
         if not self._waiting:
@@ -54,6 +65,18 @@ class Watch:
         self._closed = True
         self.changed(list(self._waiting))
 
+    @contextmanager
+    def listening(self, key: str) -> Iterator[asyncio.Event]:
+        """What is set at every change of `key`, and when the process is about to stop. Clear it before looking."""
+        rung = asyncio.Event()
+        self._waiting.setdefault(key, set()).add(rung)
+        try:
+            yield rung
+        finally:
+            self._waiting[key].discard(rung)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
     async def until(
         self, key: str, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool], *, seconds: float
     ) -> T:
@@ -64,25 +87,22 @@ class Watch:
         if seconds <= 0 or self._closed or self._count >= self._most:
             return await look()
         end = asyncio.get_running_loop().time() + seconds
-        rung = asyncio.Event()
-        self._waiting.setdefault(key, set()).add(rung)
         self._count += 1
         try:
-            while True:
-                rung.clear()
-                seen = await look()
-                left = end - asyncio.get_running_loop().time()
-                if enough(seen) or left <= 0 or self._closed:
-                    return seen
-                await _wait(rung, min(left, self._look_again))
+            with self.listening(key) as rung:
+                while True:
+                    rung.clear()
+                    seen = await look()
+                    left = end - asyncio.get_running_loop().time()
+                    if enough(seen) or left <= 0 or self._closed:
+                        return seen
+                    await rest(rung, min(left, self._look_again))
         finally:
             self._count -= 1
-            self._waiting[key].discard(rung)
-            if not self._waiting[key]:
-                del self._waiting[key]
 
 
-async def _wait(rung: asyncio.Event, seconds: float) -> None:
+async def rest(rung: asyncio.Event, seconds: float) -> None:
+    """Wait until it rings, or for so long."""
     try:
         async with asyncio.timeout(seconds):
             await rung.wait()

@@ -25,6 +25,7 @@ from service.core.tokens import Tokens
 from service.net.client import Channel, ProviderClient
 from service.net.dial import boottime
 from service.net.guard import Policy
+from service.net.hosts import Hosts
 from service.net.resolver import Resolver
 from service.net.sender import Sender
 from service.pipeline.account import AccountLane
@@ -40,7 +41,7 @@ from service.providers.registry import PROVIDERS
 from service.sandbox.jobs import Job
 from service.sandbox.subscriber import Answers, Received, Subscriber
 from service.sandbox.world import World
-from storage import callbacks, endpoint_secrets, endpoints, lanes, projects, tasks
+from storage import callbacks, endpoint_secrets, endpoints, lanes, projects, submissions, tasks
 from storage.database import Connection, Database, Row, open_database
 from storage.records import (
     Endpoint,
@@ -78,6 +79,7 @@ class Rig:
     batches: list[Batch] = field(default_factory=list)
     trusted: list[str] = field(default_factory=list)  # the subscriber's secrets
     attempt_seconds: float = 15.0
+    hosts: Hosts = field(default_factory=Hosts)
     lanes: Lanes | None = None  # set by tests that run lanes the service's way
     touched: bool = False  # rows of the past were changed by hand, so they no longer agree with each other
 
@@ -326,7 +328,7 @@ class Rig:
         return (await self.database.read(lambda tx: tasks.read(tx, {task.id})))[task.id]
 
     async def submissions(self, task: Task) -> list[Submission]:
-        return await self.database.read(lambda tx: tasks.submissions_of(tx, task.id))
+        return await self.database.read(lambda tx: submissions.of_task(tx, task.id))
 
     async def timeline(self, task: Task) -> list[TimelineEntry]:
         return await self.database.read(lambda tx: callbacks.timeline_of(tx, task.id))
@@ -414,6 +416,7 @@ class Rig:
                     chance=lambda: 0.0,
                     user_agent="taskrelay/test",
                     attempt_seconds=self.attempt_seconds,
+                    hosts=self.hosts,
                 ),
             )
         submitting = SubmitDesk(
@@ -421,7 +424,6 @@ class Rig:
             client=self.client,
             clock=self.clock,
             boottime=boottime,
-            mint=self.mint,
             callback_token=self.tokens.callback,
         )
         polling = PollDesk(
@@ -542,7 +544,7 @@ class Rig:
 def in_flight(worker: Worker) -> bool:
     """Whether a request of this worker is on its way, or its result is not yet written."""
     if isinstance(worker, EndpointLane):
-        return bool(worker._senders or worker._results)
+        return bool(worker._senders or worker._settling)
     assert isinstance(worker, AccountLane)
     return not worker.idle
 

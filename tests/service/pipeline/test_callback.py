@@ -12,7 +12,7 @@ from service.pipeline.ledger import Desk, Recorded
 from service.pipeline.recorder import Recorder
 from service.providers.base import Push
 from service.providers.registry import PROVIDERS
-from storage import callbacks, tasks
+from storage import callbacks, submissions
 from storage.database import Connection, Database, open_database
 from storage.records import TaskStatus
 from tests.service.api.house import account
@@ -42,7 +42,7 @@ async def station(tmp_path: Path) -> AsyncIterator[Station]:
     await plant(database, task(status=TaskStatus.PROCESSING, provider_task_id="job-1"))
 
     async def unit(tx: Connection) -> None:
-        await tasks.insert_submissions(tx, [submission()])
+        await submissions.insert(tx, [submission()])
 
     await database.write(unit)
     count = iter(range(1, 10_000))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from service.core import fallback, ids
+from service.core.care import Care
 from service.core.request import Alternative, Invalid, TaskRequest
 from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
@@ -200,3 +201,17 @@ def test_one_place_has_one_fault(desk: CreateDesk, input: dict[str, object]) -> 
 def test_what_is_no_request_without_its_faults_is_refused_for_those_alone(desk: CreateDesk, body: object) -> None:
     with pytest.raises(Invalid):
         read(body, desk)
+
+
+async def test_of_several_accounts_one_that_is_paused_is_chosen_only_when_all_are(desk: CreateDesk) -> None:
+    two = {name: account(name, "cloudsway", None) for name in ("cloudsway", "second")}
+    desk = replace(desk, accounts=two)
+
+    async def pause(name: str) -> None:
+        await desk.database.write(lambda tx: lanes.order(tx, name, care=Care(paused_at=1).dump(), holds=None))
+
+    assert (await create(request(), PROJECT, desk)).account == "cloudsway"
+    await pause("second")
+    assert (await create(request(), PROJECT, desk)).account == "cloudsway", "though it has more to do"
+    await pause("cloudsway")
+    assert (await create(request(), PROJECT, desk)).account == "second"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from service.sandbox.jobs import Asked, Job
-from storage import lanes, tasks
+from storage import lanes, submissions, tasks
 from storage.database import Connection
 from storage.records import Charge, LaneKind, Submission, SubmissionStatus, Task, TaskStatus
 from tests.service.pipeline.parties import SECOND, Clock, open_network
@@ -146,7 +146,7 @@ async def backlog(rig: Rig) -> dict[str, list[Task]]:
         for one in made.values():
             for task in one:
                 await tasks.insert(tx, task)
-        await tasks.insert_submissions(tx, lost)
+        await submissions.insert(tx, lost)
         await lanes.arrive(tx, {(LaneKind.ACCOUNT, share.name): left_at for share in SHARES})
         await tx.fetch("UPDATE lanes SET owner = NULL, until = 0")
 

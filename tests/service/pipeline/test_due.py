@@ -57,6 +57,23 @@ async def test_no_more_is_read_than_can_be_worked_on_the_oldest_first(still: Rig
     assert [task.id for task in found.queued] == [task.id for task in made[:2]]
 
 
+async def test_purchases_are_read_a_projects_turn_after_the_others_behind_the_one_served_last(still: Rig) -> None:
+    projects = sorted([await still.project() for _ in range(3)])
+    for project in projects:
+        for _ in range(4):
+            await still.task(project)
+            still.clock.advance(1)
+
+    async def turns(served: str, purchases: int = 50) -> str:
+        found = await look(still, replace(ALL, served=served, purchases=purchases))
+        return "".join("abc"[projects.index(task.project_id)] for task in found.queued)
+
+    assert await turns("") == "abcabcabcabc"
+    assert await turns(projects[0]) == "bcabcabcabca"
+    assert await turns(projects[1], 2) == "cacaca"[:4], "two of each: the first may not be startable"
+    assert await turns("", 0) == ""
+
+
 async def test_whom_we_gave_up_on_is_asked_after_last(still: Rig) -> None:
     project = await still.project()
     given_up = await bound(still, project, 1, deadline_seconds=1)

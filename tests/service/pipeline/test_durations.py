@@ -19,6 +19,7 @@ from storage.errors import Unavailable
 from storage.records import Task, TaskStatus
 from tests.service.pipeline.parties import SECOND, Rules
 from tests.service.pipeline.rig import Rig
+from tests.service.pipeline.steps import VIDEO
 
 WHOLE = Kind("ulazai", "kling-3.0")
 FIVE = Kind("ulazai", "kling-3.0", 5, "std")
@@ -147,6 +148,21 @@ async def test_a_push_that_decides_teaches_when_it_came(still: Rig) -> None:
     await still.recorder.record(still.callback(submission, Claim.FAILED, provider_task_id=f"job-{task.id}"))
     await made.run_once()
     assert known(made) == ((45, 45),)
+
+
+async def test_a_link_that_is_renewed_long_after_the_end_teaches_nothing(still: Rig) -> None:
+    made = learning(still)
+    task, _ = await bought(still)
+    still.clock.advance(60)
+    await still.see(task, Claim.SUCCEEDED, job=f"job-{task.id}", outputs=VIDEO)
+    await made.run_once()
+    taught = [(window.count, window.spans) for window in made._windows.values()]
+    still.clock.advance(30 * 86_400)
+    shown = still.seen(task, Claim.SUCCEEDED, job=f"job-{task.id}", outputs=VIDEO)
+    renewed = await still.recorder.record(replace(shown, prompted_by=Claim.WANTED, account="cloudsway"))
+    await made.run_once()
+    assert renewed.outcome == "changed"
+    assert [(window.count, window.spans) for window in made._windows.values()] == taught != []
 
 
 async def test_what_nobody_timed_teaches_nothing(still: Rig) -> None:

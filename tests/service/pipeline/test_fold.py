@@ -9,7 +9,7 @@ from service.pipeline.ledger import Callback
 from storage.records import LaneKind, SubmissionStatus, TaskStatus
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig
-from tests.service.pipeline.steps import VIDEO, bound_task
+from tests.service.pipeline.steps import VIDEO, bound_task, succeeded
 
 
 async def test_late_evidence_settles_its_submission_though_the_task_is_elsewhere(still: Rig) -> None:
@@ -89,3 +89,23 @@ async def test_a_push_and_the_reply_it_overtook_end_in_one_binding(still: Rig) -
     assert await still.events(task) == ["task.submitted", "task.succeeded"]
     [kept] = await still.submissions(task)
     assert kept.status is SubmissionStatus.ACCEPTED
+
+
+async def test_what_nobody_vouches_for_rings_where_that_is_worth_a_query_and_is_not_kept_elsewhere(still: Rig) -> None:
+    task, _ = await bound_task(still)
+    wish = replace(still.seen(task, Claim.WANTED, source=Source.READER), verified=False)
+    for bells in (0, 1):
+        before = await still.now(task)
+        recorded = await still.recorder.record(wish)
+        assert (await still.bells(), await still.now(task)) == (bells, before)
+        assert recorded.outcome == ("scheduled" if bells else "ignored")
+        await still.recorder.record(succeeded(still, task))
+
+
+async def test_a_query_that_fails_answers_whoever_waits_for_a_task_that_has_ended(still: Rig) -> None:
+    task, _ = await bound_task(still)
+    await still.recorder.record(succeeded(still, task))
+    await still.recorder.record(replace(still.seen(task, Claim.WANTED, source=Source.READER), verified=False))
+    assert await still.bells() == 1
+    await still.see(task, Claim.UNREACHABLE)
+    assert await still.bells() == 0

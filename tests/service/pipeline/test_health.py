@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.core.care import Care
 from service.core.holding import Holds
 from service.core.observation import Claim, Reading
 from service.core.schedule import Breaker, Bucket
@@ -129,3 +130,26 @@ def test_trouble_does_not_wait_for_a_clock_that_was_set_back(clock: Clock) -> No
     clock.now = one.ready_at(Kind.QUERY) or clock()
     assert one.admit(Kind.QUERY, alike=0, others=0), "the probe"
     assert not one.admit(Kind.QUERY, alike=1, others=0)
+
+
+def test_a_persons_pause_shuts_purchases_until_it_is_lifted_and_never_questions(clock: Clock) -> None:
+    one = health(clock)
+    one.heed(Care(paused_at=clock()))
+    assert one.closed() == (TaskStatus.QUEUED,)
+    assert not one.admit(Kind.SUBMIT, alike=0, others=0) and one.admit(Kind.QUERY, alike=0, others=0)
+    clock.advance(10 * 86_400)
+    assert not one.admit(Kind.SUBMIT, alike=0, others=0)
+    assert "paused" in one.why(Kind.SUBMIT)
+    one.heed(Care(resumed_at=clock()))
+    assert one.closed() == () and one.admit(Kind.SUBMIT, alike=0, others=0)
+
+
+def test_what_a_person_has_ordered_meanwhile_is_not_lost_when_the_owner_stores_what_it_knows(clock: Clock) -> None:
+    one = health(clock)
+    learn(one, clock, REFUSED, bought=True)
+    clock.advance(1)
+    stored = Lane(kind=LaneKind.ACCOUNT, key="cloudsway", epoch=1, care=Care(resumed_at=clock()).dump())
+    kept = one.kept(stored)
+    assert kept.care == stored.care
+    assert Holds.load(kept.holds).submits.refused_since is None
+    assert one.admit(Kind.SUBMIT, alike=0, others=0)

@@ -8,6 +8,7 @@ from service.pipeline.sweep import Sweep
 from storage import endpoints
 from storage.database import Connection
 from storage.records import EndpointStatus
+from tests.service.core.schemas import faults
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig
 
@@ -35,6 +36,8 @@ async def test_the_other_endpoints_are_told_and_the_broken_one_is_not(still: Rig
     foreign = await still.endpoint(stranger, events="*")
     assert await disable(still, broken)
     assert [await still.deliveries(one) for one in (broken, told, ends, foreign)] == [[], [("pending", 0)], [], []]
+    noted = "SELECT action, endpoint_id, key_id, detail FROM audit"
+    assert await still.rows(noted) == [("endpoint.disable", broken, None, '{"reason":"gone"}')]
     [event] = await bodies(still)
     assert event["type"] == "endpoint.disabled"
     data = event["data"]
@@ -60,6 +63,7 @@ async def test_one_fact_is_told_once_and_never_to_the_one_it_is_about(still: Rig
     await still.recorder.write(warned)
     assert await still.deliveries(endpoint) == []
     assert [event["type"] for event in await bodies(still)] == ["endpoint.disabled", "endpoint.failing"]
+    assert [faults(orjson.dumps(event)) for event in await bodies(still)] == [[], []]
 
 
 async def test_a_lease_that_ended_disables_the_endpoint_and_cancels_what_it_is_owed(still: Rig) -> None:

@@ -20,7 +20,7 @@ from service.core.observation import Claim, Observation, Reading, Source
 from service.pipeline.accounts import Callbacks
 from service.pipeline.ledger import Callback, Recorded
 from service.pipeline.recorder import Recorder
-from storage import tasks
+from storage import account_tasks
 from storage.database import Row
 from storage.records import Task, TaskStatus
 from tests.service.histories import (
@@ -153,7 +153,7 @@ class Bench:
         """A new process: what was not committed is gone, or is recorded by the old one after all; the intents left are in doubt."""
         await self.commit()
         self.recorder = Recorder(self.rig.database, self.rig.desk(), arrived=self.rig.batches.append)
-        adrift = await self.rig.database.read(lambda tx: tasks.adrift(tx, "cloudsway"))
+        adrift = await self.rig.database.read(lambda tx: account_tasks.adrift(tx, "cloudsway"))
         self.heard += [self.reply(Claim.AMBIGUOUS, None) for task_id, _ in adrift if task_id == self.task.id]
         await self.commit()
 

@@ -27,7 +27,7 @@ from service.core.observation import Claim, Observation, Reading, Source
 from service.pipeline.accounts import Callbacks
 from service.pipeline.ledger import Callback
 from service.pipeline.recorder import Recorder
-from storage import tasks
+from storage import account_tasks
 from storage.records import OPEN_STATUSES, Task, TaskStatus
 from tests.service.histories import ACCOUNT, CLOUDSWAY, CLUES, Job, Pushed, Says, answer, read_push
 from tests.service.pipeline.parties import SECOND, Clock
@@ -201,7 +201,7 @@ class TwoTasks(RuleBasedStateMachine):
     def restart(self) -> None:
         self.commit()
         self.recorder = Recorder(self.rig.database, self.rig.desk(), arrived=lambda batch: None)
-        for task_id, submission in self.run(self.rig.database.read(lambda tx: tasks.adrift(tx, "cloudsway"))):
+        for task_id, submission in self.run(self.rig.database.read(lambda tx: account_tasks.adrift(tx, "cloudsway"))):
             for side in self.sides:
                 if side.task.id == task_id:
                     made = next(made for made in side.bought if made.id == submission)
@@ -386,6 +386,7 @@ def machine(path: Path, mode: Callbacks, hides: bool) -> Iterator[type[TwoTasks]
             runner.run(rig.close())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hides", [False, True])
 @pytest.mark.parametrize("mode", [Callbacks.VERIFY, Callbacks.TRUST])
 def test_two_tasks_never_get_each_others_job_and_each_ends_once(tmp_path: Path, mode: Callbacks, hides: bool) -> None:

@@ -10,6 +10,7 @@ from service.pipeline.questions import Question, Questions
 from storage.records import Task, TaskStatus
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig
+from tests.service.pipeline.steps import VIDEO
 from tests.storage.builders import task
 
 PROCESSING = task(status=TaskStatus.PROCESSING)
@@ -65,6 +66,14 @@ async def test_whoever_is_being_asked_after_or_was_just_now_is_left_out(still: R
 async def test_pushes_of_a_task_ring_for_one_question_that_knows_the_end_they_claim(still: Rig) -> None:
     [question] = Asker(still).rung(*some(2), claims=(Claim.RUNNING, Claim.SUCCEEDED, Claim.RUNNING))
     assert question.prompts == {"task_0": Claim.SUCCEEDED, "task_1": Claim.SUCCEEDED}
+
+
+async def test_a_wish_for_a_link_is_what_counts_after_the_end_whatever_else_rang(still: Rig) -> None:
+    [done] = some(1, status=TaskStatus.SUCCEEDED, final_at=1, finished_at=1, outputs=VIDEO)
+    asker = Asker(still)
+    assert asker.rung(done, claims=(Claim.SUCCEEDED, Claim.RUNNING)) == []
+    [question] = asker.rung(done, claims=(Claim.SUCCEEDED, Claim.WANTED, Claim.RUNNING))
+    assert question.prompts == {"task_0": Claim.WANTED}
 
 
 async def test_a_task_rings_once_in_two_seconds(still: Rig) -> None:

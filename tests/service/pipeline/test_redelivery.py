@@ -4,12 +4,16 @@ import pytest
 
 from service.core.observation import Claim
 from service.pipeline import redelivery
+from service.pipeline.audit_trail import Act
 from service.pipeline.redelivery import Inactive, Replayed, TooSoon, replay_failed, replay_missing, retry, send_sample
 from service.sandbox.subscriber import Answers
 from storage import endpoints
 from storage.records import Endpoint, EndpointStatus, LaneKind
+from tests.service.net.servers import Peer, closed_port, serving
 from tests.service.pipeline.rig import Rig
-from tests.service.pipeline.test_relay import ended
+from tests.service.pipeline.steps import ended
+
+BY_HAND = Act(action="retry", key_id="key_1")
 
 
 async def stored(rig: Rig, endpoint: str) -> Endpoint:
@@ -93,13 +97,13 @@ async def test_a_delivery_is_retried_by_hand_though_it_was_delivered(rig: Rig) -
     await ended(rig, project)
     await rig.settle()
     [(id,)] = await rig.rows("SELECT id FROM deliveries")
-    again = await retry(rig.recorder, str(id), project)
+    again = await retry(rig.recorder, str(id), project, BY_HAND)
     assert again is not None and again.status == "pending"
     await rig.settle()
     assert await rig.deliveries(endpoint) == [("delivered", 2)]
     first, second = rig.received()
     assert (first.webhook_id, first.sha256) == (second.webhook_id, second.sha256)
-    assert await retry(rig.recorder, str(id), await rig.project()) is None
+    assert await retry(rig.recorder, str(id), await rig.project(), BY_HAND) is None
 
 
 async def test_a_per_task_urls_delivery_is_retried_by_hand(rig: Rig) -> None:
@@ -109,7 +113,7 @@ async def test_a_per_task_urls_delivery_is_retried_by_hand(rig: Rig) -> None:
     await ended(rig, project, webhook=(hidden, f"{rig.network.subscriber_url}/mine", None))
     await rig.settle()
     [(id,)] = await rig.rows("SELECT id FROM deliveries")
-    await retry(rig.recorder, str(id), project)
+    await retry(rig.recorder, str(id), project, BY_HAND)
     await rig.settle()
     assert [one.path for one in rig.received()] == ["/mine", "/mine"]
 
@@ -123,9 +127,25 @@ async def test_nothing_is_owed_to_one_that_is_not_sent_to(still: Rig, more: dict
     for column, value in more.items():
         await still.run(f"UPDATE endpoints SET {column} = :value", value=value)  # noqa: S608
     with pytest.raises(Inactive):
-        await retry(still.recorder, str(id), project)
+        await retry(still.recorder, str(id), project, BY_HAND)
     with pytest.raises(Inactive):
         await send_sample(still.recorder, endpoint, project)
+
+
+@pytest.mark.parametrize("gone", ["deleted", "disabled"])
+async def test_a_replay_owes_nothing_to_one_that_went_away_since_it_was_read(still: Rig, gone: str) -> None:
+    project = await still.project()
+    await ended(still, project)
+    endpoint = await still.endpoint(project)
+    as_read = await stored(still, endpoint)
+    await ended(still, project)
+    await still.run("UPDATE deliveries SET status = 'canceled', due_at = NULL")
+    await still.run("UPDATE endpoints SET status = 'disabled'" + (", deleted_at = 1" if gone == "deleted" else ""))  # noqa: S608
+    with pytest.raises(Inactive):
+        await replay_missing(still.recorder, still.database, as_read, 0)
+    with pytest.raises(Inactive):
+        await replay_failed(still.recorder, as_read, 0)
+    assert await still.rows("SELECT id FROM deliveries WHERE status = 'pending'") == []
 
 
 async def test_a_sample_goes_the_way_of_events_once_and_leaves_no_trace_of_the_receiver(rig: Rig) -> None:
@@ -152,6 +172,35 @@ async def test_a_sample_goes_the_way_of_events_once_and_leaves_no_trace_of_the_r
     assert rows == [(0, None, None), (0, None, "http")]
     assert (await stored(rig, endpoint)).health is None, "a test says nothing about its health"
     assert await send_sample(rig.recorder, endpoint, await rig.project()) is None
+
+
+async def test_a_sample_cannot_be_repeated_past_its_rate(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, url=f"http://127.0.0.1:{closed_port()}/")
+    made = await send_sample(rig.recorder, endpoint, project)
+    assert made is not None
+    await rig.settle()
+    with pytest.raises(Inactive, match="It was a test"):
+        await retry(rig.recorder, made.id, project, BY_HAND)
+    await rig.settle()
+    assert await rig.deliveries(endpoint) == [("exhausted", 1)]
+
+
+@pytest.mark.parametrize("trouble", ["refused", "reset", "timeout"])
+async def test_of_a_sample_nobody_learns_why_there_was_no_connection(rig: Rig, trouble: str) -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.gone() if trouble == "timeout" else peer.reset()
+
+    rig.sender._timeout_seconds = 0.2
+    async with serving(behave) as seen:
+        port = closed_port() if trouble == "refused" else seen.port
+        project = await rig.project()
+        endpoint = await rig.endpoint(project, url=f"http://127.0.0.1:{port}/")
+        await send_sample(rig.recorder, endpoint, project)
+        await rig.settle()
+    rows = await rig.rows("SELECT status_code, duration_ms, response_head, error_class FROM attempts")
+    assert rows == [(None, 0, None, "connect")]
 
 
 async def test_a_sample_handed_to_a_running_lane_is_marked_too(rig: Rig) -> None:

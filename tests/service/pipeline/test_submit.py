@@ -17,7 +17,6 @@ def buying(rig: Rig, **changes: object) -> SubmitDesk:
         client=rig.client,
         clock=rig.clock,
         boottime=boottime,
-        mint=rig.mint,
         callback_token=rig.tokens.callback,
     )
     return replace(desk, **changes)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from service.pipeline.watch import Watch
+from service.pipeline.watch import Watch, rest
 from tests.service.api.house import until
 
 
@@ -79,3 +79,25 @@ async def test_closing_sends_everybody_home_and_lets_nobody_in() -> None:
     watch.close()
     assert await asyncio.wait_for(waiting, 5) == 0
     assert await asyncio.wait_for(watch.until("task_1", seen.look, bool, seconds=60), 5) == 0
+
+
+async def test_who_listens_is_told_of_every_change_and_of_the_end() -> None:
+    watch = Watch(most=0)
+    with watch.listening("prj_1") as rung:
+        watch.changed(["prj_2"])
+        assert not rung.is_set()
+        watch.changed(["prj_1"])
+        assert rung.is_set()
+        rung.clear()
+        watch.close()
+        assert rung.is_set() and watch.closed
+    watch.changed(["prj_1"])  # nobody is left
+
+
+async def test_a_rest_ends_with_the_bell_or_by_itself() -> None:
+    rung = asyncio.Event()
+    resting = asyncio.create_task(rest(rung, 60))
+    await asyncio.sleep(0)
+    rung.set()
+    await asyncio.wait_for(resting, 5)
+    await asyncio.wait_for(rest(asyncio.Event(), 0.001), 5)

@@ -18,7 +18,14 @@ from service.sandbox.jobs import Asked
 from storage.records import Task, TaskStatus
 from tests.service.pipeline.rig import Rig
 
-in_every_mode = pytest.mark.parametrize("mode", list(Callbacks))
+# The default is checked at every run of the tests, the others in the slow ones.
+in_every_mode = pytest.mark.parametrize(
+    "mode",
+    [
+        Callbacks.VERIFY,
+        *(pytest.param(mode, marks=pytest.mark.slow) for mode in Callbacks if mode is not Callbacks.VERIFY),
+    ],
+)
 FORGED = "https://forged.example/v.mp4"
 ENDS = ("task.succeeded", "task.failed", "task.canceled", "task.expired")
 

@@ -1,0 +1,153 @@
+"""What the attempts of a lane brought and is not yet written: results, the endpoint's health, and whether it is given up.
+
+Written together, in batches: a commit for each would cost more than the request it records. What a crash may repeat is one batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from service.core.delivery import BLOCKED, Verdict
+from service.core.health import WELL, Health, after_failure
+from service.net.sender import Sent
+from service.pipeline import operations
+from service.pipeline.ledger import Ledger
+from service.pipeline.recorder import Recorder
+from service.telemetry import failpoints
+from storage import endpoints, lanes, outbox
+from storage.database import Connection
+from storage.outbox import Settled
+from storage.records import DeliveryStatus, Endpoint, Lane
+
+SETTLE_AT = 64
+SETTLE_WITHIN = 5_000  # microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What the owner is to be told of a failing endpoint."""
+
+    since: int
+    used: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Unwritten:
+    """What is written in one go. `disable`: why the endpoint is given up; `gone`: the URL that asked for no more, if one did."""
+
+    results: list[Settled] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+    disable: str | None = None
+    gone: str | None = None
+
+
+class Settling:
+    """Gathers what attempts brought, and writes it under the lane's epoch."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._batch = Unwritten()
+        self._by = 0
+        self._health = WELL
+        self._stored: str | None = None
+
+    def __len__(self) -> int:
+        return len(self._batch.results)
+
+    @property
+    def giving_up(self) -> bool:
+        """Whether the endpoint is to be disabled: nothing more goes to it."""
+        return self._batch.disable is not None
+
+    def follow(self, endpoint: Endpoint) -> None:
+        """Go on with the health that is stored: as the last owner left it, or as it was reset by hand."""
+        if endpoint.health != self._stored:
+            self._stored = endpoint.health
+            self._health = Health.load(endpoint.health)
+
+    def due_at(self, now: int, *, more_to_come: bool) -> int:
+        """When to write: now, if the batch is full, old enough, or none is to join it."""
+        ready = len(self._batch.results) >= SETTLE_AT or now >= self._by or not more_to_come
+        return now if ready else self._by
+
+    def add(self, result: Settled, now: int) -> bool:
+        """Take a result. Returns whether whoever writes should look again: it is the first, or the batch is full."""
+        results = self._batch.results
+        results.append(result)
+        if len(results) == 1:
+            self._by = now + SETTLE_WITHIN
+            return True
+        return len(results) == SETTLE_AT
+
+    def judge(self, verdict: Verdict, sent: Sent, now: int) -> None:
+        """What an attempt says of the endpoint's health."""
+        if verdict.status is DeliveryStatus.DELIVERED:
+            self._health = WELL
+            return
+        found = after_failure(self._health, now, blocked=sent.error_class == BLOCKED)
+        self._health = found.health
+        reason = verdict.reason or "it failed"
+        if found.warn is not None:
+            self._batch.alarms.append(Alarm(found.health.since or now, found.warn, reason))
+        if found.disable and not self.giving_up:
+            self.give_up(f"no success for 5 days; the last attempt: {reason}")
+
+    def give_up(self, reason: str | None, *, gone: str | None = None) -> None:
+        self._batch.disable, self._batch.gone = reason, gone
+
+    async def write(self, held: Lane, lane: Lane, endpoint: Endpoint | None, *, now: int) -> tuple[Unwritten, bool]:
+        """Write what there is, and the lane's row if it is another than `held`.
+
+        Returns what was written, and whether the lane is still ours; if not, only the history was kept.
+        """
+        batch, self._batch = self._batch, Unwritten()
+        health = self._health.dump() if self._health is not WELL else None
+
+        async def unit(tx: Connection, ledger: Ledger) -> bool:
+            if not await lanes.hold(tx, lane):
+                await outbox.note_attempts(tx, [one.attempt for one in batch.results])
+                return False
+            await outbox.settle(tx, batch.results, now=now)
+            if health != self._stored:
+                await endpoints.note_health(tx, lane.key, health)
+            if endpoint is not None:
+                await _tell(tx, ledger, endpoint, batch)
+            if lane is not held:
+                await lanes.save_health(tx, lane)
+            failpoints.reach("before_settle_commit")
+            return True
+
+        try:
+            ours = await self._recorder.write(unit)
+        except BaseException:
+            self._take_back(batch)
+            raise
+        failpoints.reach("after_settle")
+        self._stored = health
+        return batch, ours
+
+    def _take_back(self, batch: Unwritten) -> None:
+        """What could not be written waits again, before what has come since."""
+        since = self._batch
+        self._batch = Unwritten(
+            batch.results + since.results,
+            batch.alarms + since.alarms,
+            batch.disable or since.disable,
+            batch.gone if batch.disable is not None else since.gone,
+        )
+
+
+async def _tell(tx: Connection, ledger: Ledger, endpoint: Endpoint, batch: Unwritten) -> None:
+    for one in batch.alarms:
+        await operations.warn(tx, ledger, endpoint, since=one.since, used=one.used, reason=one.reason)
+    if batch.disable is not None and not await _moved(tx, endpoint.id, batch.gone):
+        await operations.disable(tx, ledger, endpoint, batch.disable)
+
+
+async def _moved(tx: Connection, endpoint_id: str, gone: str | None) -> bool:
+    """Whether the URL that asked for no more is no longer the endpoint's: an attempt under way ends where it began."""
+    if gone is None:
+        return False
+    found = await endpoints.by_id(tx, endpoint_id)
+    return found is not None and found.url != gone
