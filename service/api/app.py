@@ -17,22 +17,30 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api import (
+    accounts,
+    audit,
     auth,
     deliveries,
     endpoint_care,
     endpoints,
+    erasing,
+    event_types,
     events,
     problems,
     projects,
     providers,
     resolve,
+    signing_keys,
+    stream,
     tasks,
     uploads,
+    usage,
     whoami,
 )
 from service.api.call import Answer, Call
 from service.api.context import Context
 from service.api.door import Door
+from service.api.outputs import Outputs
 from service.api.public import Public
 from service.pipeline.callback import CallbackDesk, secrets_of
 from storage.errors import StorageError
@@ -52,12 +60,19 @@ ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
     ("GET", "/v1/tasks", auth.READ_TASKS, tasks.page),
     ("GET", "/v1/tasks/{id}", auth.READ_TASKS, tasks.one),
     ("GET", "/v1/tasks/{id}/timeline", auth.READ_TASKS, tasks.timeline),
+    ("DELETE", "/v1/tasks/{id}", auth.WRITE_TASKS, erasing.erase_task),
     ("POST", "/v1/tasks/{id}/cancel", auth.WRITE_TASKS, tasks.cancel),
     ("POST", "/v1/tasks/{id}/resolve", auth.WRITE_TASKS, resolve.one),
     ("POST", "/v1/tasks/resolve", auth.WRITE_TASKS, resolve.many),
     ("POST", "/v1/uploads", auth.WRITE_TASKS, uploads.create),
+    ("GET", "/v1/usage", auth.READ, usage.page),
     ("GET", "/v1/providers", auth.ANYBODY, providers.page),
     ("GET", "/v1/providers/{name}", auth.ANYBODY, providers.one),
+    ("GET", "/v1/accounts", auth.READ, accounts.page),
+    ("GET", "/v1/accounts/{name}", auth.READ, accounts.one),
+    ("POST", "/v1/accounts/{name}/pause", auth.ADMIN, accounts.pause),
+    ("POST", "/v1/accounts/{name}/resume", auth.ADMIN, accounts.resume),
+    ("POST", "/v1/accounts/{name}/check", auth.ADMIN, accounts.ask),
     ("POST", "/v1/endpoints", auth.WRITE_ENDPOINTS, endpoints.create),
     ("GET", "/v1/endpoints", auth.READ_ENDPOINTS, endpoints.page),
     ("GET", "/v1/endpoints/{id}", auth.READ_ENDPOINTS, endpoints.one),
@@ -70,11 +85,19 @@ ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
     ("POST", "/v1/endpoints/{id}/rotate", auth.WRITE_ENDPOINTS, endpoint_care.rotate),
     ("GET", "/v1/endpoints/{id}/stats", auth.READ_ENDPOINTS, endpoint_care.stats),
     ("POST", "/v1/endpoints/{id}/replay", auth.WRITE_ENDPOINTS, endpoint_care.replay),
+    ("GET", "/v1/signing-keys", auth.ANYBODY, signing_keys.page),
+    ("POST", "/v1/signing-keys/rotate", auth.WRITE_ENDPOINTS, signing_keys.rotate),
+    ("GET", "/v1/event-types", auth.ANYBODY, event_types.page),
+    ("GET", "/v1/event-types/{type}", auth.ANYBODY, event_types.one),
+    ("GET", "/v1/event-types/{type}/samples", auth.ANYBODY, event_types.examples),
     ("GET", "/v1/events", auth.ANYBODY, events.page),
+    ("GET", "/v1/events/stream", auth.ANYBODY, stream.stream),
     ("GET", "/v1/events/{id}", auth.ANYBODY, events.one),
     ("GET", "/v1/deliveries", auth.ANYBODY, deliveries.page),
     ("GET", "/v1/deliveries/{id}", auth.ANYBODY, deliveries.one),
     ("POST", "/v1/deliveries/{id}/retry", auth.WRITE_ENDPOINTS, deliveries.retry),
+    ("GET", "/v1/audit", auth.READ, audit.check),
+    ("GET", "/v1/audit/log", auth.READ, audit.log),
     ("GET", "/v1/whoami", auth.ANYBODY, whoami.whoami),
     ("GET", "/v1/projects/current", auth.ANYBODY, projects.current),
     ("PATCH", "/v1/projects/current", auth.ADMIN, projects.change),
@@ -98,6 +121,7 @@ class Api:
             read_token=context.tokens.read_callback,
             secrets=secrets_of(context.accounts),
             clock=context.clock,
+            echo=context.tokens.echo,
         )
         self._public = Public(context)
         self._door = Door(desk, context.limits, context.base, self._public.refused)
@@ -153,7 +177,7 @@ def _routes(context: Context, public: Public) -> list[Route]:
         Route("/livez", public.live),
         Route("/readyz", public.ready),
         Route("/docs/problems", public.problems),
-        Route("/o/{token}", public.output),
+        Route("/o/{token}", Outputs(context).output),
     ]
     by_path: dict[str, dict[str, tuple[Scopes, Answer]]] = {}
     for method, path, scopes, answer in ROUTES:

@@ -19,6 +19,7 @@ Scopes = frozenset[str]
 
 # Any of a row's scopes is enough; `admin` may do everything. The first word is the one a refusal asks for.
 ANYBODY: tuple[str, ...] = ("read", "tasks", "endpoints")
+READ: tuple[str, ...] = ("read",)
 READ_TASKS: tuple[str, ...] = ("read", "tasks")
 READ_ENDPOINTS: tuple[str, ...] = ("read", "endpoints")
 WRITE_TASKS: tuple[str, ...] = ("tasks",)

@@ -30,6 +30,13 @@ async def read_json(request: Request, limits: Limits) -> object:
     return load_json(bytes(kept))
 
 
+async def read_optional(request: Request, limits: Limits) -> object:
+    """The decoded body of a route that also works without one."""
+    if request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers:
+        return {}
+    return await read_json(request, limits)
+
+
 def read_members(body: object, known: Collection[str], faults: list[Fault]) -> dict[str, object]:
     """The members of a decoded object that are known; every other one is a fault, as is anything but an object."""
     if not isinstance(body, dict):

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from service.api.context import Context
 from service.api.problems import Problem
+from service.pipeline.audit_trail import Act
 from storage.records import ApiKey
 
 NAMES = {
@@ -35,6 +36,10 @@ class Call:
     @property
     def project_id(self) -> str:
         return self.key.project_id
+
+    def by(self, action: str, **detail: object) -> Act:
+        """What the caller orders, for the trail."""
+        return Act(action=action, key_id=self.key.id, detail=detail)
 
     def id(self, prefix: str) -> str:
         """The id in the path. What cannot be one of this kind is not there."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from service.core.keys import Keyring
+from service.core.schedule import Bucket
 from service.core.tokens import Tokens
 from service.net.client import ProviderClient
 from service.net.guard import Policy
@@ -34,6 +36,9 @@ class Limits:
     uploads: int = 4  # at once, because each is held in memory
     wait_seconds: int = 60
     endpoints: int = 1000  # a project's
+    streams: int = 200  # of the feed, open at once in this process
+    project_streams: int = 20  # of them, a project's
+    heartbeat_seconds: float = 15.0  # of a stream: a sign of life, and a look at its key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,7 @@ class Context:
     """`accounts`: those that may be asked; `disabled`: those switched off, with their provider's name.
 
     `ring`: `Lanes.ring`. `public_url`: without a final slash; None makes every link relative. `mint`: a new id for a prefix.
-    `entropy`: that many random bytes. `clock`: microseconds UTC.
+    `entropy`: that many random bytes. `clock`: microseconds UTC. `bucket`: an account's rate in this process.
     """
 
     database: Database
@@ -53,6 +58,7 @@ class Context:
     keyring: Keyring
     policy: Policy
     client: ProviderClient
+    bucket: Callable[[str], Bucket]
     clock: Callable[[], int]
     mint: Callable[[str], str]
     entropy: Callable[[int], bytes]
@@ -62,6 +68,7 @@ class Context:
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     limits: Limits = Limits()
     uploading: set[object] = field(default_factory=set)  # those under way in this process
+    streaming: Counter[str] = field(default_factory=Counter)  # streams open in this process, by project
 
     @property
     def base(self) -> str:

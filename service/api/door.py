@@ -112,7 +112,7 @@ class Door:
         provider = self._desk.providers.get(parts[2])
         submission_id = self._desk.read_token(provider.name, parts[3]) if provider is not None else None
         if submission_id is None or provider is None:
-            return self._nothing
+            return await self._stranger(parts[3], receive) if provider is not None else self._nothing
         headers = _headers(scope["headers"])
         if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             await take_unread(provider, submission_id, "an encoded body was refused", self._desk)
@@ -129,6 +129,15 @@ class Door:
         recorded: Recorded = await take(provider, submission_id, headers, body, self._desk)
         failpoints.reach("after_push")
         return self._orphan if recorded.task is None else self._kept
+
+    async def _stranger(self, token: str, receive: Callable[[], Awaitable[Message]]) -> Said | None:
+        """Nothing is there, unless it is `doctor` that asks whether a push would get through to us, whole."""
+        if self._desk.echo(token, b"") is None:
+            return self._nothing
+        body = await self._body(receive)
+        if body is None:
+            return None
+        return Said(200, orjson.dumps({"probe": self._desk.echo(token, body), "bytes": len(body)}))
 
     async def _refuse_size(self, provider: Provider, submission_id: str, size: str) -> Said:
         await take_unread(provider, submission_id, f"a body of {size} bytes was refused", self._desk)

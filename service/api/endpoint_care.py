@@ -8,13 +8,16 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from service.api import deliveries
-from service.api.body import read_json
+from service.api.body import read_json, read_optional
 from service.api.call import Call, absent, reply
-from service.api.endpoints import view
+from service.api.endpoints import noted, view
+from service.api.event_types import TYPES
 from service.api.problems import Problem
 from service.api.query import Query
+from service.api.rotation import OLD_MOST, overlap_of
 from service.api.subscription import read_secret
-from service.core.events import iso_or_none
+from service.core import ids
+from service.core.events import EventType, iso_or_none
 from service.core.keys import NONCE_BYTES
 from service.core.request import Fault, Invalid, pointer, shown
 from service.core.times import HOUR, SECOND, iso, parse_iso
@@ -27,16 +30,20 @@ from storage.records import Endpoint, EndpointSecret, EndpointStatus, LaneKind
 
 Changing = Callable[[Endpoint, int], Endpoint]
 
-OVERLAP_DEFAULT, OVERLAP_MOST = 86_400, 7 * 86_400
-OLD_SECRETS = 10
 STATS_OVER = 24 * HOUR
 
 
 async def test(call: Call) -> Response:
     """POST /v1/endpoints/{id}/test: 202 with the delivery of a sample; its attempt stands there when it is made."""
     Query(call.request, ()).settle()
+    endpoint_id = call.id("ep")
+    body = _members(await read_optional(call.request, call.context.limits), ("type",))
+    stated = body.get("type", EventType.TASK_SUCCEEDED.value)
+    if stated not in TYPES:
+        detail = "This must be one type of event: " + ", ".join(TYPES)
+        raise Invalid([Fault(pointer="/type", detail=detail)])
     try:
-        made = await send_sample(call.context.recorder, call.id("ep"), call.project_id)
+        made = await send_sample(call.context.recorder, endpoint_id, call.project_id, EventType(str(stated)))
     except TooSoon as soon:
         detail = f"An endpoint can be tested every 6 seconds. Try again in {soon.seconds}."
         raise Problem("too_soon", detail, headers={"retry-after": str(soon.seconds)}) from None
@@ -44,7 +51,8 @@ async def test(call: Call) -> Response:
         raise Problem("endpoint_inactive", str(inactive)) from None
     if made is None:
         raise absent("ep")
-    return reply(deliveries.view(made, ()), 202, {"location": f"{call.context.base}/v1/deliveries/{made.id}"})
+    shown = await deliveries.look(call, made.id)
+    return reply(shown, 202, {"location": f"{call.context.base}/v1/deliveries/{made.id}"})
 
 
 async def pause(call: Call) -> Response:
@@ -57,7 +65,7 @@ async def pause(call: Call) -> Response:
             return endpoint
         return replace(endpoint, status=EndpointStatus.PAUSED, inactive_since=now, updated_at=now)
 
-    _, after = await _set(call, paused)
+    _, after = await _set(call, "endpoint.pause", paused)
     return reply(view(after, call.context))
 
 
@@ -79,12 +87,12 @@ async def resume(call: Call) -> Response:
             updated_at=now,
         )
 
-    before, after = await _set(call, resumed)
+    before, after = await _set(call, "endpoint.resume", resumed)
     missed = before.inactive_since if before.status is EndpointStatus.DISABLED else None
     return reply({**view(after, call.context), "missed_since": iso_or_none(missed)})
 
 
-async def _set(call: Call, change: Changing) -> tuple[Endpoint, Endpoint]:
+async def _set(call: Call, action: str, change: Changing) -> tuple[Endpoint, Endpoint]:
     """Change an endpoint's status and tell its lane. Returns it before and after."""
     endpoint_id = call.id("ep")
 
@@ -95,6 +103,7 @@ async def _set(call: Call, change: Changing) -> tuple[Endpoint, Endpoint]:
         changed = change(found, ledger.now)
         if changed != found:
             await endpoints.save(tx, changed)
+            await noted(tx, call, action, endpoint_id, ledger.now)
         ledger.arrive(LaneKind.ENDPOINT, endpoint_id, ledger.now)
         return found, changed
 
@@ -137,14 +146,11 @@ async def rotate(call: Call) -> Response:
     """POST /v1/endpoints/{id}/rotate: the endpoint with its new secret; the old one signs too for a while."""
     Query(call.request, ()).settle()
     context, endpoint_id = call.context, call.id("ep")
-    body = _members(await _optional(call), ("overlap_seconds", "secret"))
+    body = _members(await read_optional(call.request, context.limits), ("overlap_seconds", "secret"))
     faults: list[Fault] = []
-    overlap = body.get("overlap_seconds", OVERLAP_DEFAULT)
-    if type(overlap) is not int or not 0 <= overlap <= OVERLAP_MOST:
-        detail = f"This must be a whole number of seconds from 0 to {OVERLAP_MOST}."
-        faults.append(Fault(pointer="/overlap_seconds", detail=detail))
+    overlap = overlap_of(body, faults)
     fresh = read_secret(body.get("secret"), context, faults)
-    if faults or type(overlap) is not int:
+    if faults:
         raise Invalid(faults)
     sealed, now = context.keyring.seal(fresh, purpose=SECRET, nonce=context.entropy(NONCE_BYTES)), context.clock()
     retires_at = now + overlap * SECOND
@@ -152,7 +158,8 @@ async def rotate(call: Call) -> Response:
     async def unit(tx: Connection) -> Endpoint | None:
         found = await endpoints.lock(tx, endpoint_id, call.project_id)
         if found is not None:
-            await endpoint_secrets.rotate(tx, endpoint_id, sealed, now=now, retires_at=retires_at, most=OLD_SECRETS)
+            await endpoint_secrets.rotate(tx, endpoint_id, sealed, now=now, retires_at=retires_at, most=OLD_MOST)
+            await noted(tx, call, "endpoint.rotate", endpoint_id, now, overlap_seconds=overlap)
         return found
 
     found = await context.database.write(unit)
@@ -170,7 +177,8 @@ async def stats(call: Call) -> Response:
     async def unit(tx: Connection) -> standing.Standing | None:
         if await endpoints.get(tx, endpoint_id, call.project_id) is None:
             return None
-        return await standing.of(tx, endpoint_id, call.project_id, since=since)
+        floor = ids.floor(ids.DELIVERY, since)
+        return await standing.of(tx, endpoint_id, call.project_id, since=since, floor=floor)
 
     found = await call.context.database.read(unit)
     if found is None:
@@ -181,13 +189,14 @@ async def stats(call: Call) -> Response:
         {
             "object": "endpoint_stats",
             "endpoint": endpoint_id,
-            "since": iso(since),
+            "since": iso(found.since),
             "attempts": attempts,
             "succeeded": attempts - failed,
             "success_rate": round((attempts - failed) / attempts, 4) if attempts else None,
             "failures": found.failures,
             "duration_ms": {"p50": quantile(durations, 0.5), "p95": quantile(durations, 0.95)},
             "backlog": found.backlog,
+            "oldest_pending_at": iso_or_none(found.oldest_at),
             "next_attempt_at": iso_or_none(found.next_at),
         }
     )
@@ -219,20 +228,17 @@ async def replay(call: Call) -> Response:
         refuse_inactive(found, context.clock())
     except Inactive as inactive:
         raise Problem("endpoint_inactive", str(inactive)) from None
-    if which == "failed":
-        done = await replay_failed(context.recorder, found, since)
-    else:
-        done = await replay_missing(context.recorder, context.database, found, since)
+    order = {"which": which, "since": iso(since)}
+    await context.database.write(lambda tx: noted(tx, call, "replay", endpoint_id, context.clock(), **order))
+    try:
+        if which == "failed":
+            done = await replay_failed(context.recorder, found, since)
+        else:
+            done = await replay_missing(context.recorder, context.database, found, since)
+    except Inactive as inactive:  # meanwhile
+        raise Problem("endpoint_inactive", str(inactive)) from None
     answer = {"object": "replay", "endpoint": endpoint_id, "which": which, "since": iso(since)}
     return reply({**answer, "count": done.count, "next_since": iso_or_none(done.next_since)}, 202)
-
-
-async def _optional(call: Call) -> object:
-    """The body, of a route that also works without one."""
-    headers = call.request.headers
-    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
-        return {}
-    return await read_json(call.request, call.context.limits)
 
 
 def _members(body: object, known: Sequence[str]) -> dict[str, object]:

@@ -14,15 +14,18 @@ from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query, cursor
 from service.api.subscription import read_secret, settings_of
+from service.core import ids
 from service.core.events import ENDS, iso_or_none
 from service.core.health import Health
 from service.core.keys import NONCE_BYTES
 from service.core.times import iso
 from service.net.client import MASK
-from service.pipeline.orders import HEADERS, SECRET
-from storage import endpoint_secrets, endpoints, listings, outbox
+from service.pipeline import audit_trail
+from service.pipeline.orders import HEADERS, SECRET, V1
+from service.pipeline.signing import fresh_key
+from storage import endpoint_secrets, endpoints, listings, outbox, signing_keys
 from storage.database import Connection
-from storage.records import Endpoint, EndpointSecret, LaneKind
+from storage.records import Endpoint, EndpointSecret, LaneKind, SigningKey
 
 CURSOR = re.compile(r"ep_[0-9A-Z]{26}")
 
@@ -41,13 +44,17 @@ async def create(call: Call) -> Response:
         updated_at=now,
         **stated,  # type: ignore[arg-type]
     )
+    spare = spare_key(call, endpoint.signatures, now)
 
     async def unit(tx: Connection) -> bool:
         if await endpoints.count(tx, call.project_id) >= context.limits.endpoints:
             return False
         await endpoints.insert(tx, endpoint)
+        if spare is not None:
+            await signing_keys.need(tx, spare)
         row = EndpointSecret(endpoint_id=endpoint.id, number=1, sealed=sealed, created_at=now)
         await endpoint_secrets.insert(tx, row)
+        await noted(tx, call, "endpoint.create", endpoint.id, now)
         return True
 
     if not await context.database.write(unit):
@@ -57,6 +64,14 @@ async def create(call: Call) -> Response:
         )
     headers = {"location": f"{context.base}/v1/endpoints/{endpoint.id}"}
     return reply({**view(endpoint, context), "secret": secret}, 201, headers)
+
+
+def spare_key(call: Call, signatures: str, now: int) -> SigningKey | None:
+    """What signs as v1a should the project have nothing yet that does."""
+    if signatures == V1:
+        return None
+    context = call.context
+    return fresh_key(context.keyring, call.project_id, now=now, mint=context.mint, entropy=context.entropy)
 
 
 async def page(call: Call) -> Response:
@@ -89,6 +104,7 @@ async def change(call: Call) -> Response:
     context, endpoint_id = call.context, call.id("ep")
     stated = settings_of(await read_json(call.request, context.limits), context)
     now = context.clock()
+    spare = spare_key(call, str(stated.get("signatures", V1)), now)
 
     async def unit(tx: Connection) -> Endpoint | None:
         found = await endpoints.lock(tx, endpoint_id, call.project_id)
@@ -98,6 +114,9 @@ async def change(call: Call) -> Response:
         if changed.url != found.url:
             changed = replace(changed, health=None)  # what failed was elsewhere
         await endpoints.save(tx, changed)
+        if spare is not None:
+            await signing_keys.need(tx, spare)
+        await noted(tx, call, "endpoint.change", endpoint_id, now, members=sorted(stated))
         return changed
 
     changed = await context.database.write(unit)
@@ -116,6 +135,7 @@ async def delete(call: Call) -> Response:
     async def unit(tx: Connection) -> bool:
         if await endpoints.delete(tx, endpoint_id, call.project_id, now=now):
             await outbox.cancel_pending(tx, endpoint_id, now=now)
+            await noted(tx, call, "endpoint.delete", endpoint_id, now)
             return True
         return await endpoints.known(tx, endpoint_id, call.project_id)
 
@@ -123,6 +143,17 @@ async def delete(call: Call) -> Response:
         raise absent("ep")
     context.ring((LaneKind.ENDPOINT, endpoint_id), now)  # what the lane holds in memory is not to be sent any more
     return Response(status_code=204)
+
+
+async def noted(tx: Connection, call: Call, action: str, endpoint_id: str, now: int, **detail: object) -> None:
+    """Add to the trail what the caller did with an endpoint."""
+    entropy = call.context.entropy
+
+    def mint(prefix: str) -> str:
+        return ids.mint(prefix, now, entropy(ids.ENTROPY_BYTES))
+
+    act = call.by(action, **detail)
+    await audit_trail.note(tx, act, project_id=call.project_id, now=now, mint=mint, endpoint_id=endpoint_id)
 
 
 def view(endpoint: Endpoint, context: Context) -> dict[str, object]:
@@ -135,6 +166,7 @@ def view(endpoint: Endpoint, context: Context) -> dict[str, object]:
         "events": endpoint.events.split(",") if endpoint.events is not None else sorted(ENDS),
         "filter": orjson.loads(endpoint.filter) if endpoint.filter else None,
         "format": endpoint.format,
+        "signatures": endpoint.signatures.split(","),
         "headers": dict.fromkeys(headers, MASK),
         "description": endpoint.description,
         "status": endpoint.status,

@@ -10,8 +10,8 @@ from service.api.call import Call, listing, reply
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query
+from service.core.care import holds_of
 from service.core.events import iso_or_none
-from service.core.holding import Holds
 from service.core.request import shown
 from service.core.schedule import Breaker
 from service.pipeline.durations import Told
@@ -116,7 +116,7 @@ def _duration(told: Told) -> dict[str, object]:
 def _health(lane: Lane | None, now: int) -> dict[str, object]:
     """Whether the account may be asked just now, and why not."""
     probe_at = Breaker.load(lane.breaker).next_probe_at if lane is not None else None
-    holds = Holds.load(lane.holds) if lane is not None else Holds()
+    holds = holds_of(lane)
     buys, asks = holds.submits.held(now), holds.queries.held(now)
     return {
         "breaker": "closed" if probe_at is None else "open",

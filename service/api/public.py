@@ -1,4 +1,4 @@
-"""Routes that need no key: where outputs are, whether the process lives, and where the documentation is."""
+"""Routes that need no key: whether the process lives, and where the documentation is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from service import __version__
 from service.api.context import Context
 from service.api.problems import CODES, Problem
-from storage import projects, tasks
+from storage import projects
 from storage.database import Connection
 from storage.errors import Busy, Full, StorageError
 
@@ -34,20 +34,6 @@ class Public:
         """Hear of a request that could not be stored."""
         if isinstance(error, Full):
             self._full_until = asyncio.get_running_loop().time() + FULL_FOR_SECONDS
-
-    async def output(self, request: Request) -> Response:
-        """GET /o/{token}: to the output at the provider. The file itself never passes through here."""
-        task_id = self._context.tokens.read_output(request.path_params["token"])
-        found = await self._context.database.read(lambda tx: tasks.read(tx, [task_id])) if task_id else {}
-        task = found.get(task_id) if task_id else None
-        if task is None:
-            raise Problem("not_found", "There is nothing at this link.")
-        if not task.outputs:
-            raise Problem("output_gone", "There is no output here, or none any more.")
-        return Response(
-            status_code=302,
-            headers={"location": task.outputs[0].url, "referrer-policy": "no-referrer", "cache-control": "no-store"},
-        )
 
     async def live(self, request: Request) -> Response:
         """GET /livez: the process answers."""

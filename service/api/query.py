@@ -63,6 +63,18 @@ class Query:
             self._refuse(name, f'There is no {name} "{shown(value)}". {hint}')
         return value
 
+    def choices(self, name: str, words: Collection[str]) -> tuple[str, ...]:
+        """Words of a closed set, separated by commas; of a word with a dot `group.*` stands for all of its group."""
+        found: list[str] = []
+        for word in self._given.get(name, "").split(",") if name in self._given else ():
+            meant = [one for one in words if word in (one, f"{one.partition('.')[0]}.*", "*")]
+            if not meant:
+                close = difflib.get_close_matches(word[:40], list(words), n=1, cutoff=0.8)
+                hint = f"Did you mean {close[0]}?" if close else f"There is {', '.join(words)}."
+                self._refuse(name, f'There is no {name} "{shown(word)}". {hint}')
+            found += [one for one in meant if one not in found]
+        return tuple(found)
+
     def instant(self, name: str) -> int | None:
         """Microseconds of an ISO 8601 instant."""
         value = self._given.get(name)
@@ -89,7 +101,7 @@ class Query:
         value = self._given.get("after")
         if value is None:
             return None
-        found = form.fullmatch(_decoded(value) or "")
+        found = form.fullmatch(decoded(value) or "")
         if found is None:
             self._refuse(
                 "after", "This is no cursor of this list. Send `next` of an earlier page as it came, or leave it out."
@@ -114,7 +126,8 @@ def position_cursor(position: int) -> str:
     return cursor(f"at {position}")
 
 
-def _decoded(text: str) -> str | None:
+def decoded(text: str) -> str | None:
+    """What an opaque cursor holds; None for what is none."""
     if not CURSOR.fullmatch(text):
         return None
     try:

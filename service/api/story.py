@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 
+from service.core.events import iso_or_none
 from service.core.following import Next
 from service.core.times import iso
 from storage.records import Task, TimelineEntry, evolve
@@ -29,10 +30,16 @@ SENTENCES: Mapping[str, str] = {
     "query_failed": "{provider} could not be asked.",
     "push_not_confirmed": "A push claimed an end; {provider}, asked, does not show it yet.",
     "expired": "It expired without an end.",
-    "canceled": "Canceled before it was bought.",
+    "output_renewed": "Somebody wanted the output, and {provider} gave a new link to it.",
+    "output_missing": "Somebody wanted the output, and {provider}, asked for a new link, shows none. Asked again before that is believed.",
+    "output_gone": "{provider} has the output no more: {answers} answers without one.",
+    "canceled": "Canceled by {by} before it was bought.",
     "adopted": "{by} named {provider_task_id} as its job. {provider} is asked whether it is there.",
     "released": "{provider_task_id}, named by hand as its job, is not. It stands where it stood before.",
     "resubmit_allowed": "{by} accepted a possible second charge: it is sent once more, and once only.",
+    "restored": "An older copy of the database was brought back: it may have been bought since, and is in doubt.",
+    "queued_again": "{provider} was looked through and does not have it: nothing was bought. It is queued as before.",
+    "erased": "What it was about was erased at its client's wish. What happened and what it cost stays.",
     "abandoned": "Given up by {by}. {provider} may still have it and charge for it.",
     "surplus": "A job too many was found. Its result is not used, and it may be charged as well.",
     "conflict": "Something contradicts what is settled. Nothing was changed.",
@@ -101,4 +108,4 @@ def next_view(following: Next | None) -> dict[str, object] | None:
     """What happens next, when, and why."""
     if following is None:
         return None
-    return {"action": following.action, "at": iso(following.at), "reason": following.reason}
+    return {"action": following.action, "at": iso_or_none(following.at), "reason": following.reason}

@@ -16,7 +16,7 @@ from service.core.keys import NONCE_BYTES
 from service.core.request import Fault, Invalid, pointer, shown
 from service.core.times import DAY, SECOND, iso, parse_iso
 from service.net.guard import Blocked
-from service.pipeline.orders import HEADERS
+from service.pipeline.orders import HEADERS, V1, V1A
 from storage.records import EndpointFormat
 
 SUBSCRIPTIONS = (*(type.value for type in EventType), "task.*", "account.*", "endpoint.*", "*")
@@ -124,6 +124,17 @@ def _format(value: object, context: Context, faults: Faults) -> EndpointFormat:
     return EndpointFormat(str(value)) if value is not None else EndpointFormat.STANDARD
 
 
+def _signatures(value: object, context: Context, faults: Faults) -> str:
+    """What its events are signed with, v1 before v1a however it was said."""
+    if value is None:
+        return V1
+    if not isinstance(value, list) or not value or not all(one in (V1, V1A) for one in value):
+        detail = 'This must be ["v1"], ["v1a"] or ["v1", "v1a"]: HMAC with the endpoint\'s secret, Ed25519 with the project\'s signing key.'
+        faults.append(Fault(pointer="/signatures", detail=detail))
+        return V1
+    return ",".join(sorted(set(value)))
+
+
 def _filter(value: object, context: Context, faults: Faults) -> str | None:
     if value is None:
         return None
@@ -228,6 +239,7 @@ MEMBERS: Mapping[str, Read] = {
     "description": _description,
     "filter": _filter,
     "format": _format,
+    "signatures": _signatures,
     "headers": _headers,
     "max_in_flight": _whole("max_in_flight", IN_FLIGHT_DEFAULT, IN_FLIGHT_MOST),
     "rate_limit": _whole("rate_limit", None, RATE_MOST),

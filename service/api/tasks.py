@@ -18,15 +18,15 @@ from service.api.call import Call, absent, listing, reply
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query, cursor
+from service.core.care import care_of, holds_of
 from service.core.events import task_view
 from service.core.following import Facts, Next, next_step
-from service.core.holding import Holds
-from service.core.observation import Claim, Observation, Reading, Source
+from service.core.observation import Actor, Claim, Observation, Reading, Source
 from service.core.schedule import Breaker
 from service.core.times import SECOND, iso
 from service.pipeline import create as creating
 from service.pipeline.preview import Bid, preview
-from storage import callbacks, lanes, listings, tasks
+from storage import account_tasks, callbacks, lanes, listings, submissions, tasks
 from storage.database import Connection
 from storage.listings import TaskFilter
 from storage.records import Lane, LaneKind, Submission, Task, TaskStatus
@@ -43,6 +43,7 @@ class Seen:
     task: Task
     submissions: tuple[Submission, ...] = ()
     lane: Lane | None = None
+    open_jobs: int = 0  # at its account, where it waits to be one
 
 
 async def create(call: Call) -> Response:
@@ -131,7 +132,11 @@ async def cancel(call: Call) -> Response:
     task = (await read(call, task_id)).task
     if task.status is TaskStatus.QUEUED:
         wish = Observation(
-            task_id=task_id, source=Source.OPERATOR, reading=Reading(claim=Claim.CANCEL), at=context.clock()
+            task_id=task_id,
+            source=Source.OPERATOR,
+            reading=Reading(claim=Claim.CANCEL),
+            at=context.clock(),
+            by=Actor(key_id=call.key.id, name=call.key.name),
         )
         recorded = await context.recorder.record(wish)
         task = recorded.task or task
@@ -156,9 +161,10 @@ async def read(call: Call, task_id: str) -> Seen:
         task = await tasks.get(tx, task_id, call.project_id)
         if task is None:
             return None
-        submissions = tuple(await tasks.submissions_of(tx, task_id))
+        bought = tuple(await submissions.of_task(tx, task_id))
         lane = await lanes.get(tx, LaneKind.ACCOUNT, task.account) if task.final_at is None else None
-        return Seen(task=task, submissions=submissions, lane=lane)
+        open_jobs = await account_tasks.open_at_provider(tx, task.account) if task.status is TaskStatus.QUEUED else 0
+        return Seen(task=task, submissions=bought, lane=lane, open_jobs=open_jobs)
 
     seen = await call.context.database.read(unit)
     if seen is None:
@@ -191,7 +197,8 @@ def preferred_wait(request: Request, most: int) -> int | None:
 
 def _plain(task: Task, context: Context) -> dict[str, object]:
     output_url = context.output_url(task.id) if task.outputs else None
-    return task_view(task, public_url=context.base, output_url=output_url)
+    shown = task_view(task, public_url=context.base, output_url=output_url)
+    return shown if task.erased_at is None else {**shown, "erased_at": iso(task.erased_at)}
 
 
 def _bid(bid: Bid) -> dict[str, object]:
@@ -238,7 +245,7 @@ def following(seen: Seen, context: Context) -> Next | None:
     account = context.accounts.get(task.account)
     if account is None:
         return next_step(task, Facts(now=context.clock(), configured=False))
-    holds = Holds.load(lane.holds) if lane is not None else Holds()
+    holds = holds_of(lane)
     facts = Facts(
         now=context.clock(),
         pushes=account.pushes,
@@ -251,6 +258,10 @@ def following(seen: Seen, context: Context) -> Next | None:
         queries_held_until=holds.queries.until or None,
         queries_held_reason=holds.queries.reason,
         probe_at=Breaker.load(lane.breaker).next_probe_at if lane is not None else None,
+        paused_at=care_of(lane).paused_at,
+        rate=account.rate,
+        most_open=account.max_open_tasks,
+        open_jobs=seen.open_jobs,
     )
     return next_step(task, facts)
 
@@ -260,7 +271,8 @@ def _come_back(seen: Seen, context: Context) -> dict[str, str]:
     if seen.task.finished_at is not None:
         return {}
     coming = following(seen, context)
-    seconds = math.ceil((coming.at - context.clock()) / SECOND) if coming is not None else 1
+    at = coming.at if coming is not None else None
+    seconds = math.ceil((at - context.clock()) / SECOND) if at is not None else 1
     return {"retry-after": str(min(max(seconds, 1), 60))}
 
 

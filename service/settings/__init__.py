@@ -5,12 +5,13 @@ Only `cli` and `bootstrap` look here; everything else is handed the values it ne
 
 from service.settings.check import masked, problems
 from service.settings.model import AccountSettings, EgressSettings, Settings, TimingSettings
-from service.settings.source import Problem, SettingsError, environment, load
+from service.settings.source import Gathered, Problem, SettingsError, environment, gather, load
 from service.settings.values import Rate, UnitPrice
 
 __all__ = [
     "AccountSettings",
     "EgressSettings",
+    "Gathered",
     "Problem",
     "Rate",
     "Settings",
@@ -18,6 +19,7 @@ __all__ = [
     "TimingSettings",
     "UnitPrice",
     "environment",
+    "gather",
     "load",
     "masked",
     "problems",

@@ -20,13 +20,28 @@ from service.settings.source import Problem
 
 # Cloudsway gives every customer a path segment of their own; without it there is no address to send to.
 NEEDS_ENDPOINT_PATH = frozenset({"cloudsway"})
+WIDEST = {4: 8, 6: 7}  # 10.0.0.0/8, fc00::/7: the widest private ranges
 
 
 def problems(
-    settings: Settings, environ: Mapping[str, str], *, providers: Collection[str] = (), clients: Collection[str] = ()
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    providers: Collection[str] = (),
+    pushing: Collection[str] | None = None,
+    clients: Collection[str] = (),
 ) -> list[Problem]:
-    """Everything an operator should mend or know. `providers`: the registry's names. `clients`: further variables in use."""
-    found = [*_unknown(environ, clients), *_public(settings), *_keys(settings), *_accounts(settings, providers)]
+    """Everything an operator should mend or know.
+
+    `providers`: the registry's names; `pushing`: those that push, None for all. `clients`: further variables in use.
+    """
+    found = [
+        *_unknown(environ, clients),
+        *_public(settings, pushing),
+        *_keys(settings),
+        *_accounts(settings, providers),
+    ]
+    found += [*_egress(settings), *_retention(settings)]
     if settings.unsafe_timing:
         text = f"{shape.PREFIX}UNSAFE_TIMING lifts the floors that keep a task from being bought twice"
         found.append(Problem(text, f"unset {shape.PREFIX}UNSAFE_TIMING   (outside a test)", note=True))
@@ -46,7 +61,7 @@ def _unknown(environ: Mapping[str, str], clients: Collection[str]) -> Iterator[P
         yield Problem(f"{name} is no setting of taskrelay, so it has no effect", fix)
 
 
-def _public(settings: Settings) -> Iterator[Problem]:
+def _public(settings: Settings, pushing: Collection[str] | None) -> Iterator[Problem]:
     url = settings.public_url
     fix = f"{shape.PREFIX}PUBLIC_URL=https://relay.example.com"
     if url is None:
@@ -55,6 +70,11 @@ def _public(settings: Settings) -> Iterator[Problem]:
     elif url.startswith("http://") and not _loopback(urlsplit(url).hostname or ""):
         text = f"{shape.PREFIX}PUBLIC_URL is plain http: callback tokens and outputs travel readable"
         yield Problem(text, fix, note=True)
+    elif (caller := _calls_from_outside(settings, pushing)) is not None and _unreachable(urlsplit(url).hostname or ""):
+        text = (
+            f"{shape.PREFIX}PUBLIC_URL is an address that accounts.{caller}'s provider cannot reach, so no push arrives"
+        )
+        yield Problem(text, fix)
 
 
 def _keys(settings: Settings) -> Iterator[Problem]:
@@ -111,6 +131,41 @@ def _address(name: str, base_url: str, settings: Settings) -> Iterator[Problem]:
     if ports != "*" and port not in ports:
         text = f"accounts.{name}: port {port} is not among {shape.PREFIX}EGRESS__PORTS"
         yield Problem(text, f"{shape.PREFIX}EGRESS__PORTS={','.join(str(p) for p in sorted({*map(int, ports), port}))}")
+
+
+def _calls_from_outside(settings: Settings, pushing: Collection[str] | None) -> str | None:
+    """An account whose provider pushes from the internet."""
+    for name, account in settings.accounts.items():
+        at_home = account.base_url is not None and _unreachable(urlsplit(account.base_url).hostname or "")
+        pushes = account.callbacks != "off" and (pushing is None or account.provider in pushing)
+        if account.enabled and pushes and not at_home:
+            return name
+    return None
+
+
+def _unreachable(host: str) -> bool:
+    """Whether the internet certainly cannot call this host. A name is looked at when it is tried."""
+    try:
+        return host == "localhost" or not ip_address(host).is_global
+    except ValueError:
+        return host.endswith((".localhost", ".local", ".internal", ".lan")) or "." not in host
+
+
+def _egress(settings: Settings) -> Iterator[Problem]:
+    wide = [network for network in settings.egress.allow if network.prefixlen < WIDEST[network.version]]
+    if wide:
+        kept = ",".join(str(network) for network in settings.egress.allow if network not in wide) or "10.1.0.0/16"
+        text = f"{shape.PREFIX}EGRESS__ALLOW holds {', '.join(map(str, wide))}: a subscriber's URL may then reach inside your network"
+        yield Problem(text, f"{shape.PREFIX}EGRESS__ALLOW={kept}   (only what you mean)", note=True)
+
+
+def _retention(settings: Settings) -> Iterator[Problem]:
+    forever = [name for name, days in settings.retention if days == 0]
+    if forever:
+        names = ", ".join(f"{shape.PREFIX}RETENTION__{name.upper()}" for name in forever)
+        first = shape.variable(("retention", forever[0]))
+        fix = f"{first}={type(settings.retention).model_fields[forever[0]].default}"
+        yield Problem(f"{names} keeps for ever, so the database only grows", fix, note=True)
 
 
 def _outside(host: str, settings: Settings) -> bool:

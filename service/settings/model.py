@@ -105,6 +105,31 @@ class EgressSettings(BaseModel):
         description="Private ranges that may be called, also over plain http.",
     )
     ports: Ports = Field(default=frozenset({443}), examples=["443,8443"], description="Ports that may be called, or *.")
+    per_host: int = Field(
+        default=128,
+        ge=1,
+        le=10_000,
+        examples=["128"],
+        description="Delivery attempts under way to one host and port at once, per replica.",
+    )
+
+
+Days = Annotated[int, Field(ge=0, le=36_500)]
+
+
+class RetentionSettings(BaseModel):
+    """For how long what is over is kept, in days; 0: for ever. Nothing goes that can still change or is still owed to somebody."""
+
+    model_config = _PLAIN
+
+    raw_days: Days = Field(
+        default=30, examples=["30"], description="A provider's messages byte by byte, after their task's end."
+    )
+    attempts_days: Days = Field(default=30, examples=["30"], description="Attempts of deliveries that are settled.")
+    tasks_days: Days = Field(
+        default=90, examples=["90"], description="Tasks after their end, with their events, deliveries and timeline."
+    )
+    audit_days: Days = Field(default=365, examples=["365"], description="Who ordered what.")
 
 
 class TimingSettings(BaseModel):
@@ -183,8 +208,15 @@ class Settings(BaseSettings):
         default=False, examples=["false"], description="Lifts the floors of TIMING; for test harnesses only."
     )
     timing: TimingSettings = Field(default=TimingSettings(), description="Spans that guarantees rest on.")
+    retention: RetentionSettings = Field(default=RetentionSettings(), description="For how long what is over is kept.")
     failpoint: str | None = Field(
         default=None, examples=["after_intent"], description="Where this process is to die; for test harnesses only."
+    )
+    max_streams: int = Field(
+        default=200, ge=1, le=10_000, examples=["200"], description="Streams of the feed open at once, in each process."
+    )
+    max_project_streams: int = Field(
+        default=20, ge=1, le=10_000, examples=["20"], description="Of them, those of one project."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", examples=["info"], description="The least that is logged."

@@ -160,21 +160,62 @@ def environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was understood. `settings`: without what could not be used, `left_out`, so that the rest can still be judged."""
+
+    settings: Settings | None
+    problems: tuple[Problem, ...]
+    left_out: frozenset[str]  # the first parts of their paths
+
+
 def load(environ: Mapping[str, str] | None = None, toml: Path | None = None) -> Settings:
     """The settings in force. Raises `SettingsError` with every mistake at once.
 
     `toml`: a file that must exist; by default `taskrelay.toml` here, if there is one.
     """
+    found = gather(environ, toml)
+    if found.problems or found.settings is None:
+        raise SettingsError(list(found.problems)) from None
+    return found.settings
+
+
+def gather(environ: Mapping[str, str] | None = None, toml: Path | None = None) -> Gathered:
+    """The settings as far as they can be used, and every mistake: a rule about several is judged once each is sound by itself."""
     given = Given(environment() if environ is None else environ, toml)
     tree = given()
-    try:
-        settings = Settings(**tree)
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        raise SettingsError([*given.problems, *(p for f in faults for p in _told(f, given))]) from None
-    if given.problems:
-        raise SettingsError(given.problems)
-    return settings
+    found: list[Problem] = []
+    left_out: set[str] = set()
+    while True:
+        try:
+            settings = Settings(**tree)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_context=False, include_input=False)
+            found += [problem for fault in faults for problem in _told(fault, given) if problem not in found]
+            culprits = {path for fault in faults for path in _culprits(fault, given)}
+            left_out |= {path[0] for path in culprits}
+            if sum(_remove(tree, path) for path in culprits) == 0:
+                return Gathered(None, (*given.problems, *found), frozenset(left_out))
+        else:
+            return Gathered(settings, (*given.problems, *found), frozenset(left_out))
+
+
+def _culprits(fault: Any, given: Given) -> list[shape.Path]:
+    """What must go for the rest to be judged: the value at fault, else everything that the broken rule speaks of."""
+    names = tuple(str(part) for part in fault["loc"])
+    path = next((names[:n] for n in range(len(names), 0, -1) if names[:n] in given.entries), None)
+    if path is not None:
+        return [path]
+    if names[:1] == ("accounts",):
+        return [names[:2]]
+    return [(name,) for name in Settings.model_fields if re.search(rf"\b{name.upper()}(__|\b)", str(fault["msg"]))]
+
+
+def _remove(tree: dict[str, Any], path: shape.Path) -> bool:
+    """Take a value out. False when it is not there."""
+    for part in path[:-1]:
+        tree = tree.get(part, {})
+    return tree.pop(path[-1], None) is not None
 
 
 def _told(fault: Any, given: Given) -> list[Problem]:

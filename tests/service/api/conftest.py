@@ -15,6 +15,7 @@ from service.api.app import Api, create_app
 from service.api.context import Context, Limits
 from service.core import ids
 from service.core.keys import Keyring
+from service.core.schedule import Bucket
 from service.core.tokens import Tokens
 from service.net.client import ProviderClient
 from service.net.guard import Policy
@@ -56,6 +57,7 @@ async def house(tmp_path: Path, clock: Clock, public_url: str | None) -> AsyncIt
     keyring = Keyring([b"k" * 32])
     tokens = Tokens(keyring, installation)
     configured, rung, watch = accounts(public_url), [], Watch()
+    buckets = {name: Bucket(one.rate, now=0) for name, one in configured.items()}
     recorder = Recorder(database, desk(configured, tokens, clock, entropy), arrived=watch.recorded)
     resolver = Resolver(lookup=lambda host: ["127.0.0.1"])
     policy = Policy(
@@ -75,6 +77,7 @@ async def house(tmp_path: Path, clock: Clock, public_url: str | None) -> AsyncIt
         keyring=keyring,
         policy=Policy(allow=(ip_network("10.1.0.0/16"),), denied_hosts=frozenset({"relay.example.org"})),
         client=provider,
+        bucket=lambda name: buckets[name],
         clock=clock,
         mint=mint,
         entropy=entropy,

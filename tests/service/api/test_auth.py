@@ -55,6 +55,10 @@ async def test_every_route_asks_for_its_scope_by_name(
     house: House, calling: Calling, method: str, path: str, scopes: tuple[str, ...]
 ) -> None:
     url = path.replace("{id}", "task_" + "0" * 26).replace("{name}", "cloudsway")
+    if path.endswith("/stream"):
+        url += (
+            "?after=evt_" + "0" * 26
+        )  # from a place nobody knows: refused behind the scope, before it goes on for ever
     for scope in ("tasks", "endpoints", "read", "admin"):
         async with calling(await house.key_with(scope)) as client:
             answer = await client.request(method, url)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import httpx
+import pytest
 
-from storage import outbox
+from storage import delivery_pages, outbox
 from storage.outbox import Settled
 from storage.records import Attempt
 from tests.service.api.house import House, order
@@ -96,3 +98,78 @@ async def test_a_delivery_is_retried_by_hand_whatever_became_of_it(
     await client.delete(f"/v1/endpoints/{made['id']}")
     refused = await client.post(path)
     assert (refused.status_code, refused.json()["code"]) == (409, "endpoint_inactive")
+
+
+async def test_a_delivery_says_what_comes_next_and_what_can_be_done(client: httpx.AsyncClient, house: House) -> None:
+    made = (await client.post("/v1/endpoints", json={"url": "https://app.example.org/hooks/done?token=1"})).json()
+    task = (await client.post("/v1/tasks", json=order())).json()
+    await house.succeeded(task["id"])
+
+    async def look() -> dict[str, Any]:
+        [found] = (await client.get("/v1/deliveries", params={"task": task["id"]})).json()["data"]
+        assert (await client.get(f"/v1/deliveries/{found['id']}")).json() == found
+        return dict(found)
+
+    found = await look()
+    assert (found["next"]["action"], found["next"]["at"]) == ("attempt", found["next_attempt_at"])
+    assert found["origin"] == "https://app.example.org" and found["links"]["retry"].endswith(f"{found['id']}/retry")
+    assert found["links"]["resume"] is None
+    await client.post(f"/v1/endpoints/{made['id']}/pause")
+    found = await look()
+    assert (found["next"]["action"], found["next"]["at"]) == ("wait", None)
+    assert found["links"]["resume"].endswith(f"/v1/endpoints/{made['id']}/resume")
+    await client.delete(f"/v1/endpoints/{made['id']}")
+    found = await look()
+    assert (found["status"], found["next"]["action"]) == ("canceled", "none") and "deleted" in found["next"]["reason"]
+    assert (found["links"]["retry"], found["links"]["resume"]) == (None, None)
+
+
+@pytest.mark.parametrize("end", ["exhausted", "canceled", "quarantined", "delivered"])
+async def test_what_a_tasks_own_url_was_owed_is_in_the_log_and_can_be_sent_again(
+    client: httpx.AsyncClient, house: House, end: str
+) -> None:
+    hook = "https://run.example.net/x?secret=1"
+    body = order(webhook_url=hook, webhook_events=["task.failed", "task.submitted"])
+    task = (await client.post("/v1/tasks", json=body)).json()
+    await house.failed(task["id"])
+    found = (await client.get("/v1/deliveries", params={"task": task["id"]})).json()["data"]
+    assert {one["event_type"] for one in found} == {"task.failed", "task.submitted"}
+    [hidden] = {one["endpoint"] for one in found}
+    assert (await client.get("/v1/endpoints")).json()["data"] == []
+    for method, path in (("GET", ""), ("GET", "/secret"), ("POST", "/replay"), ("POST", "/test"), ("DELETE", "")):
+        stated = {"which": "failed", "since": "2020-01-01T00:00:00Z"} if path == "/replay" else None
+        answer = await client.request(method, f"/v1/endpoints/{hidden}{path}", json=stated)
+        assert answer.status_code == 404, (method, path)
+    over = f"UPDATE deliveries SET status = '{end}', attempts = 1, due_at = NULL"  # noqa: S608
+    await house.context.database.write(lambda tx: tx.fetch(over))
+    wanted = {"status": end, "task": task["id"]}
+    assert len((await client.get("/v1/deliveries", params=wanted)).json()["data"]) == 2
+    by_end = await client.get("/v1/deliveries", params={"status": end})
+    assert len(by_end.json()["data"]) == 2 and "secret=1" not in by_end.text
+    for one in found:
+        again = await client.post(f"/v1/deliveries/{one['id']}/retry")
+        assert (again.status_code, again.json()["status"]) == (202, "pending")
+    assert len((await client.get("/v1/deliveries?status=pending")).json()["data"]) == 2
+
+
+async def test_a_page_that_looked_long_enough_says_where_to_go_on(
+    client: httpx.AsyncClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_pages, "LOOK", 2)
+    _, endpoint = await owed(client, house)
+    for _ in range(3):
+        house.clock.advance(1)
+        task = (await client.post("/v1/tasks", json=order(webhook_url="https://run.example.net/x"))).json()
+        await house.succeeded(task["id"], f"job-{task['id']}")
+    await client.delete(f"/v1/endpoints/{endpoint}")
+    found: list[str] = []
+    after = None
+    while True:
+        wanted = {"endpoint": endpoint, **({"after": after} if after else {})}
+        page = (await client.get("/v1/deliveries", params=wanted)).json()
+        found += [one["id"] for one in page["data"]]
+        after = page["next"]
+        assert page["has_more"] == (after is not None)
+        if after is None:
+            break
+    assert found == sorted(found, reverse=True) and len(found) == 4

@@ -239,3 +239,18 @@ async def test_where_the_provider_signs_a_stripped_or_stale_signature_only_rings
     async with house.client(app, house.key) as provider:
         assert (await provider.post(path, content=body, headers=headers)).status_code == 200
         assert (await provider.get(f"/v1/tasks/{task}")).json()["status"] == ends
+
+
+async def test_a_probe_of_our_own_is_answered_over_its_body_and_leaves_nothing(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    tokens, before = house.context.tokens, await house.sizes()
+    token, body = tokens.probe("prb_1"), b"x" * 100_000
+    answer = await client.post(f"/callbacks/acedata/{token}", content=body)
+    assert answer.status_code == 200
+    assert answer.json() == {"probe": tokens.echo(token, body), "bytes": 100_000}
+    assert tokens.echo(token, body[:-1]) != answer.json()["probe"]
+    stranger = Tokens(house.context.keyring, "another installation").probe("prb_1")
+    assert (await client.post(f"/callbacks/acedata/{stranger}", content=body)).status_code == 404
+    assert (await client.post(f"/callbacks/klingon/{token}", content=body)).status_code == 404
+    assert await house.sizes() == before

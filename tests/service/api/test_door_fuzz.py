@@ -26,7 +26,7 @@ from service.net.server import uvicorn_config
 from service.pipeline.accounts import AccountDesk, Callbacks
 from service.pipeline.recorder import Recorder
 from service.providers.registry import PROVIDERS
-from storage import projects, tasks
+from storage import projects, submissions, tasks
 from storage.database import Connection, Database, T, Unit
 from storage.records import Submission, TaskStatus
 from tests.service.api import hostile
@@ -155,7 +155,7 @@ async def yard(house: House, tmp_path: Path, mode: str) -> AsyncIterator[Yard]:
     async def plant(tx: Connection) -> None:
         for one in made:
             await tasks.insert(tx, one)
-        await tasks.insert_submissions(tx, bought)
+        await submissions.insert(tx, bought)
 
     await context.database.write(plant)
     outside = sqlite3.connect(tmp_path / "t.db")

@@ -6,10 +6,12 @@ import httpx
 import pytest
 
 from service.api.endpoint_care import quantile
+from service.core.events import EventType
 from storage import outbox
 from storage.records import Attempt, LaneKind
 from tests.service.api.house import House, order
 from tests.service.api.test_endpoints import subscribe
+from tests.service.core.schemas import faults
 
 Calling = Callable[[str], httpx.AsyncClient]
 ROUTES = [
@@ -152,6 +154,19 @@ async def test_a_test_is_a_delivery_that_the_feed_does_not_tell(client: httpx.As
     assert set(event["data"]) == set((await client.post("/v1/tasks", json=order())).json()) - {"evidence", "next"}
 
 
+async def test_a_test_can_be_of_any_type(client: httpx.AsyncClient, house: House) -> None:
+    made = await subscribe(client)
+    for type in EventType:
+        house.clock.advance(6)
+        answer = await did(client, made["id"], "test", type=type.value)
+        assert (answer.status_code, answer.json()["event_type"]) == (202, type.value)
+        told = await client.get(f"/v1/events/{answer.json()['event']}")
+        assert told.json()["test"] is True and faults(told.content) == []
+    for wrong in ("task.*", "task.succeded", None, 5, ["task.failed"]):
+        refused = await did(client, made["id"], "test", type=wrong)
+        assert [fault["pointer"] for fault in refused.json()["errors"]] == ["/type"]
+
+
 async def test_stats_are_of_the_last_day(client: httpx.AsyncClient, house: House) -> None:
     made = await subscribe(client)
     path = f"/v1/endpoints/{made['id']}/stats"
@@ -173,6 +188,7 @@ async def test_stats_are_of_the_last_day(client: httpx.AsyncClient, house: House
     assert stats["duration_ms"] == {"p50": 50, "p95": 95}
     assert (stats["failures"], stats["backlog"]) == ({"timeout": 1}, 1)
     assert stats["next_attempt_at"] == owed["next_attempt_at"]
+    assert stats["oldest_pending_at"] == owed["created_at"]
     house.clock.advance(86_401)
     assert (await client.get(path)).json()["attempts"] == 0
 

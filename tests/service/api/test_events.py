@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from service.api.app import create_app
+from service.api.query import position_cursor
+from service.core.times import iso
 from tests.service.api.house import House, order, until
+from tests.service.api.test_stream import Flaky
 
 Calling = Callable[[str], httpx.AsyncClient]
 
@@ -78,6 +83,94 @@ async def test_another_projects_events_are_not_there(client: httpx.AsyncClient, 
         assert (await stranger.get("/v1/events")).json()["data"] == []
         assert (await stranger.get(f"/v1/events?task={task}")).json()["data"] == []
         assert (await stranger.get(f"/v1/events/{event['id']}")).status_code == 404
+
+
+async def test_several_types_and_groups_of_them_can_be_asked_for(client: httpx.AsyncClient, house: House) -> None:
+    await ended(client, house, 1)
+
+    async def types(asked: str) -> list[str]:
+        return [event["type"] for event in (await client.get(f"/v1/events?type={asked}")).json()["data"]]
+
+    assert await types("task.submitted,task.succeeded") == await types("task.*") == ["task.submitted", "task.succeeded"]
+    assert await types("task.failed,endpoint.*") == []
+
+
+async def test_the_id_of_an_event_is_a_place_as_good_as_a_cursor(client: httpx.AsyncClient, house: House) -> None:
+    await ended(client, house, 2)
+    first, *rest = (await client.get("/v1/events")).json()["data"]
+    assert (await client.get(f"/v1/events?after={first['id']}")).json()["data"] == rest
+    assert (await client.get(f"/v1/events?after={rest[0]['id']}&order=desc")).json()["data"] == [first]
+
+
+async def test_the_feed_can_begin_at_an_instant(client: httpx.AsyncClient, house: House) -> None:
+    await ended(client, house, 1)
+    house.clock.advance(600)
+    between = iso(house.clock())
+    house.clock.advance(1)
+    [later] = await ended(client, house, 1)
+    found = (await client.get("/v1/events", params={"created_after": between})).json()["data"]
+    assert [event["data"]["id"] for event in found] == [later, later]
+    newest = (await client.get("/v1/events", params={"created_after": between, "order": "desc"})).json()["data"]
+    assert newest == found[::-1]
+
+
+async def test_what_was_looked_through_in_vain_is_behind_the_next_cursor(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await ended(client, house, 2)
+    nothing = (await client.get("/v1/events?type=task.failed")).json()
+    assert (nothing["data"], nothing["has_more"]) == ([], False)
+    everything = (await client.get("/v1/events")).json()
+    assert nothing["next"] == everything["next"]
+    newest = (await client.get("/v1/events?order=desc&type=task.failed")).json()
+    assert newest["next"] == everything["next"]  # how a client learns where the feed ends now
+
+
+async def test_a_wait_goes_on_through_events_nobody_asked_for_and_ends_with_the_process(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    waiting = asyncio.create_task(client.get("/v1/events?wait=30&type=task.failed"))
+    await until(lambda: house.context.watch.waiting == 1)
+    await ended(client, house, 1)
+    house.context.watch.close()
+    answer = (await asyncio.wait_for(waiting, 5)).json()
+    assert answer["data"] == []
+    assert answer["next"] == (await client.get("/v1/events")).json()["next"]
+
+
+async def test_a_wait_looks_only_at_what_is_new(house: House) -> None:
+    counted = Flaky(house.context.database)
+    house.context = replace(house.context, database=counted)
+    async with house.client(create_app(house.context), house.key) as client:
+        await ended(client, house, 1)
+        before = counted.reads
+        waiting = asyncio.create_task(client.get("/v1/events?wait=30&type=task.failed"))
+        await until(lambda: counted.reads == before + 2)  # the key, and what there is
+        write = counted.inner.write
+        await write(lambda tx: tx.fetch("UPDATE events SET type = 'task.failed'"))  # behind its back
+        house.context.watch.changed([house.project_id])
+        await until(lambda: counted.reads == before + 3)
+        house.context.watch.close()
+        assert (await asyncio.wait_for(waiting, 5)).json()["data"] == []
+
+
+async def test_a_place_from_where_something_would_be_missed_is_refused(
+    client: httpx.AsyncClient, house: House, calling: Calling
+) -> None:
+    await ended(client, house, 1)
+    first, second = (await client.get("/v1/events")).json()["data"]
+    unknown = await client.get("/v1/events?after=evt_00000000000000000000000000")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+    async with calling(house.keys["stranger"]) as stranger:
+        assert (await stranger.get(f"/v1/events?after={first['id']}")).status_code == 404
+    ahead = await client.get(f"/v1/events?after={position_cursor(3)}")
+    assert ahead.status_code == 422 and "ahead of the feed" in ahead.json()["detail"]
+    forget = "UPDATE projects SET forgotten = 2 WHERE id = :id"
+    await house.context.database.write(lambda tx: tx.fetch(forget, {"id": house.project_id}))
+    gone = await client.get(f"/v1/events?after={first['id']}")
+    assert (gone.status_code, gone.json()["code"]) == (410, "events_gone")
+    assert gone.json()["next"] == position_cursor(2)
+    assert (await client.get(f"/v1/events?after={second['id']}")).status_code == 200
 
 
 @pytest.mark.parametrize("query", ["after=x", "after=dGFza18x", "order=up", "type=task.done", "wait=61", "since=1"])

@@ -91,8 +91,8 @@ async def test_the_health_of_an_account_says_until_when_and_why_it_buys_nothing(
 
 async def test_an_account_tells_how_long_its_jobs_were_seen_to_take(house: House) -> None:
     told = (
-        Told(kind=Kind("ulazai", "kling-3.0"), jobs=12, p50=81.04, p90=120.0),
-        Told(kind=Kind("ulazai", "kling-3.0", 5, "pro"), jobs=7, p50=118.0, p90=121.96),
+        Told(kind=Kind("ulazai", "kling-3.0"), jobs=12, p10=60.0, p50=81.04, p90=120.0),
+        Told(kind=Kind("ulazai", "kling-3.0", 5, "pro"), jobs=7, p10=60.0, p50=118.0, p90=121.96),
     )
     context = replace(house.context, learned=lambda name: told if name == "ulazai" else ())
     async with house.client(create_app(context), house.key) as client:

@@ -11,36 +11,9 @@ from service.api import public
 from service.api.app import Api, create_app
 from storage.database import Unit
 from storage.errors import Busy, Full, StorageError, Unavailable
-from tests.service.api.house import VIDEO, House, order
+from tests.service.api.house import House, order
 
 T = TypeVar("T")
-
-
-async def test_an_output_link_leads_to_the_provider_and_tells_it_nothing(
-    client: httpx.AsyncClient, house: House, app: Api
-) -> None:
-    task = (await client.post("/v1/tasks", json=order())).json()
-    await house.succeeded(task["id"])
-    url = (await client.get(f"/v1/tasks/{task['id']}")).json()["output_url"]
-    async with house.client(app, "") as anybody:
-        answer = await anybody.get(url.removeprefix("https://relay.example.org"))
-    assert (answer.status_code, answer.headers["location"]) == (302, VIDEO)
-    assert answer.headers["referrer-policy"] == "no-referrer"
-
-
-async def test_an_output_link_without_an_output_is_gone(client: httpx.AsyncClient, house: House) -> None:
-    task = (await client.post("/v1/tasks", json=order())).json()
-    await house.failed(task["id"])
-    answer = await client.get(f"/o/{house.context.tokens.output(task['id'])}")
-    assert (answer.status_code, answer.json()["code"]) == (410, "output_gone")
-
-
-async def test_a_bad_output_token_and_one_for_nothing_look_the_same(client: httpx.AsyncClient, house: House) -> None:
-    good = house.context.tokens.output("task_" + "0" * 26)
-    callback = house.context.tokens.callback("cloudsway", "sub_" + "0" * 26)
-    answers = [await client.get(f"/o/{token}") for token in (good, callback, "x", good + "!!", good[:-1] + "%00")]
-    assert {answer.status_code for answer in answers} == {404}
-    assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
 async def test_the_root_points_to_the_documentation(house: House, app: Api) -> None:

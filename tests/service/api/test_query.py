@@ -46,6 +46,22 @@ def test_a_cursor_stands_for_the_place_it_was_made_for_and_no_other() -> None:
         other.settle()
 
 
+def test_several_words_are_each_one_of_the_set_or_a_group_of_it() -> None:
+    words = ("a.b", "a.c", "d.e")
+
+    def chosen(text: str) -> tuple[str, ...]:
+        asked = query(f"type={text}", "type")
+        found = asked.choices("type", words)
+        asked.settle()
+        return found
+
+    assert chosen("d.e,a.b,d.e") == ("d.e", "a.b")
+    assert (chosen("a.*"), chosen("*"), query("", "type").choices("type", words)) == (("a.b", "a.c"), words, ())
+    for wrong in ("", "a", "a.b,", "x.*", "a.b,a.d"):
+        with pytest.raises(Invalid, match="There is no type"):
+            chosen(wrong)
+
+
 def test_a_group_takes_any_name_behind_its_prefix() -> None:
     asked = query("metadata.order=8841&metadata.a.b=c%20d")
     asked.settle()

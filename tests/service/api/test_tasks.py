@@ -468,3 +468,18 @@ async def test_another_projects_task_is_a_plain_404_and_stays_as_it_is(
 @pytest.mark.parametrize("id", ["nope", "task_%00", "evt_" + "0" * 26, "task_" + "0" * 500])
 async def test_what_cannot_be_an_id_is_not_there(client: httpx.AsyncClient, id: str) -> None:
     assert (await client.get(f"/v1/tasks/{id}")).status_code == 404
+
+
+async def test_a_task_waits_for_an_account_that_is_full_and_its_end_is_of_whoever_canceled_it(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    first = (await client.post("/v1/tasks", json=order())).json()
+    await house.bought(first["id"])
+    accounts = house.context.accounts
+    accounts["cloudsway"] = replace(accounts["cloudsway"], max_open_tasks=1)  # type: ignore[index]
+    second = (await client.post("/v1/tasks", json=order())).json()
+    shown = (await client.get(f"/v1/tasks/{second['id']}")).json()
+    assert shown["next"]["at"] is None and "1 jobs are open there" in shown["next"]["reason"]
+    await client.post(f"/v1/tasks/{second['id']}/cancel")
+    told = (await client.get(f"/v1/tasks/{second['id']}/timeline")).json()
+    assert (told["next"], told["data"][-1]["message"][:31]) == (None, 'Canceled by API key "admin" (ke')

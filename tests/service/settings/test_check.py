@@ -101,7 +101,6 @@ def test_without_a_public_url_every_task_is_polled_and_that_is_a_note() -> None:
     assert [problem.note for problem in found] == [True]
     assert "every task is polled" in found[0].text
     assert "plain http" in only({"TASKRELAY_PUBLIC_URL": "http://relay.example.com"}).text
-    assert told({**GOOD, "TASKRELAY_PUBLIC_URL": "http://localhost:8080"}) == []
 
 
 def test_keys_may_be_missing_on_sqlite_only() -> None:
@@ -137,7 +136,50 @@ def test_what_is_in_force_is_shown_without_secrets() -> None:
     assert KEY not in text
     assert shown["database_url"] == "postgresql://relay:***@host/name?sslmode=require&password=***"
     assert shown["secret_keys"] == ["set, 32 bytes"]
-    assert shown["egress"] == {"allow": ["10.0.0.0/8"], "ports": [443]}
+    assert shown["egress"] == {"allow": ["10.0.0.0/8"], "ports": [443], "per_host": 128}
     assert shown["roles"] == ["api", "work"]
     account = shown["accounts"]["ulazai"]
     assert (account["api_key"], account["rate"], account["unit_price"]) == ("set, 6 characters", "5/s", "0.01 USD")
+
+
+def test_a_public_address_that_a_public_provider_cannot_reach_is_wrong() -> None:
+    for url in (
+        "https://localhost",
+        "http://127.0.0.1:8080",
+        "https://10.1.2.3",
+        "https://relay",
+        "https://relay.local",
+    ):
+        found = [one for one in told({**GOOD, "TASKRELAY_PUBLIC_URL": url}) if not one.note]
+        assert [one.fix for one in found] == ["TASKRELAY_PUBLIC_URL=https://relay.example.com"], url
+        assert "accounts.ulazai's provider cannot reach" in found[0].text
+
+
+def test_a_provider_on_this_machine_may_push_to_it() -> None:
+    home = {
+        "TASKRELAY_PUBLIC_URL": "http://127.0.0.1:8080",
+        "TASKRELAY_ACCOUNTS__ULAZAI__BASE_URL": "http://127.0.0.1:9",
+    }
+    environ = {**GOOD, **home, "TASKRELAY_EGRESS__ALLOW": "127.0.0.0/8", "TASKRELAY_EGRESS__PORTS": "9,443"}
+    assert told(environ) == []
+
+
+def test_nobody_pushes_where_callbacks_are_off() -> None:
+    environ = {**GOOD, "TASKRELAY_PUBLIC_URL": "https://localhost", "TASKRELAY_ACCOUNTS__ULAZAI__CALLBACKS": "off"}
+    assert told(environ) == []
+    del environ["TASKRELAY_ACCOUNTS__ULAZAI__CALLBACKS"]
+    assert problems(load(environ), environ, pushing=("cloudsway", "acedata")) == []
+
+
+def test_ranges_that_let_subscribers_into_the_network_are_to_be_known() -> None:
+    problem = only({"TASKRELAY_EGRESS__ALLOW": "10.1.0.0/16,0.0.0.0/0"})
+    assert (
+        problem.note and "0.0.0.0/0" in problem.text and problem.fix.startswith("TASKRELAY_EGRESS__ALLOW=10.1.0.0/16 ")
+    )
+    assert told({**GOOD, "TASKRELAY_EGRESS__ALLOW": "127.0.0.0/8,10.0.0.0/8"}) == []
+
+
+def test_keeping_for_ever_is_to_be_known() -> None:
+    problem = only({"TASKRELAY_RETENTION__RAW_DAYS": "0", "TASKRELAY_RETENTION__TASKS_DAYS": "0"})
+    assert problem.note and problem.fix == "TASKRELAY_RETENTION__RAW_DAYS=30"
+    assert "RETENTION__RAW_DAYS, TASKRELAY_RETENTION__TASKS_DAYS keeps for ever" in problem.text

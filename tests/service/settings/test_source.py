@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings, SettingsError, load, shape
+from service.settings import Settings, SettingsError, gather, load, shape
 from service.settings.values import Rate, UnitPrice, UnitRate
 
 KEYS = ["9f8c1e5b7a3d2460" * 2, "base64:" + base64.b64encode(bytes(range(40))).decode()]
@@ -32,6 +32,7 @@ EVERY = {
     "TASKRELAY_ACCOUNTS__MAIN__EXPECTED_SECONDS": "95",
     "TASKRELAY_EGRESS__ALLOW": "10.0.0.0/8, fd00::/8",
     "TASKRELAY_EGRESS__PORTS": "443,3000",
+    "TASKRELAY_EGRESS__PER_HOST": "64",
     "TASKRELAY_ROLES": "work",
     "TASKRELAY_HOST": "0.0.0.0",
     "TASKRELAY_PORT": "9090",
@@ -42,8 +43,14 @@ EVERY = {
     "TASKRELAY_TIMING__HEARTBEAT_SECONDS": "0.5",
     "TASKRELAY_TIMING__ATTEMPT_TIMEOUT_SECONDS": "4.5",
     "TASKRELAY_TIMING__QUERY_TIMEOUT_SECONDS": "5.5",
+    "TASKRELAY_RETENTION__RAW_DAYS": "3",
+    "TASKRELAY_RETENTION__ATTEMPTS_DAYS": "4",
+    "TASKRELAY_RETENTION__TASKS_DAYS": "5",
+    "TASKRELAY_RETENTION__AUDIT_DAYS": "0",
     "TASKRELAY_FAILPOINT": "after_intent:2",
     "TASKRELAY_LOG_LEVEL": "debug",
+    "TASKRELAY_MAX_STREAMS": "50",
+    "TASKRELAY_MAX_PROJECT_STREAMS": "5",
 }
 
 
@@ -80,11 +87,14 @@ def test_every_documented_variable_can_be_set() -> None:
     assert account.expected_seconds == 95
     assert settings.egress.allow == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
     assert settings.egress.ports == frozenset({443, 3000})
+    assert settings.egress.per_host == 64
     assert settings.roles == frozenset({"work"})
     assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 9090, "debug")
+    assert (settings.max_streams, settings.max_project_streams) == (50, 5)
     assert settings.unsafe_timing is True
     assert settings.failpoint == "after_intent:2"
     assert list(settings.timing.model_dump().values()) == [1.5, 2.5, 13.5, 0.5, 4.5, 5.5]
+    assert list(settings.retention.model_dump().values()) == [3, 4, 5, 0]
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -217,3 +227,24 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_fail_point_needs_a_harness() -> None:
     assert "UNSAFE_TIMING" in refused({"TASKRELAY_FAILPOINT": "after_intent"})
+
+
+def test_what_cannot_be_used_is_left_out_so_that_the_rest_is_judged_too() -> None:
+    """A rule about several settings is silent while one of them has no value; a failing rule hides the next one."""
+    environ = {
+        "TASKRELAY_PORT": "x",
+        "TASKRELAY_SECRET_KEYS": f"{KEYS[0]},{KEYS[0]}",
+        "TASKRELAY_FAILPOINT": "after_intent",
+        "TASKRELAY_TIMING__LANE_TTL_SECONDS": "40",
+        "TASKRELAY_ACCOUNTS__ULAZAI__RATE": "fast",
+        "TASKRELAY_ACCOUNTS__ULAZAI__API_KEY": "k",
+        "TASKRELAY_HOST": "0.0.0.0",
+    }
+    found = gather(environ)
+    told = "\n".join(problem.text for problem in found.problems)
+    for wrong in ("PORT:", "names a key twice", "FAILPOINT kills", "LANE_TTL_SECONDS is less", "RATE must be"):
+        assert wrong in told
+    assert len(found.problems) == 5
+    assert found.left_out == {"port", "secret_keys", "failpoint", "unsafe_timing", "timing", "accounts"}
+    assert found.settings is not None and found.settings.host == "0.0.0.0"
+    assert found.settings.accounts["ulazai"].rate is None and found.settings.accounts["ulazai"].api_key is not None
