@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -11,15 +11,18 @@ import orjson
 from service import bootstrap
 from service.bootstrap import clock, mint
 from service.core import events, signature
+from service.core.times import DAY, MINUTE
 from service.core.tokens import Tokens
+from service.pipeline.keys import make_key
 from service.settings import Settings
-from storage import endpoint_secrets, endpoints, lanes, outbox, projects, tasks
+from storage import endpoint_secrets, endpoints, lanes, outbox, projects, submissions, tasks
 from storage.database import Connection
 from storage.records import (
     Charge,
     Delivery,
     Endpoint,
     EndpointSecret,
+    EndpointStatus,
     Event,
     LaneKind,
     Project,
@@ -30,7 +33,6 @@ from storage.records import (
 )
 
 CHUNK = 500
-MINUTE = 60_000_000
 SIGNATURE = secrets.token_urlsafe(480)
 PROMPT = "A paper boat drifts down a gutter after rain, low camera, slow dolly in. " * 4
 
@@ -41,7 +43,6 @@ class Tenant:
 
     project_id: str
     endpoint_id: str
-    secret: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,36 +53,97 @@ class Push:
     body: bytes
 
 
-async def tenant(settings: Settings, url: str, *, in_flight: int) -> Tenant:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """How an endpoint is called, where it is not as usual. `secrets`: how many sign; `headers`: JSON of the owner's."""
+
+    secrets: int = 1
+    filter: str | None = None
+    rate_limit: int | None = None
+    headers: str | None = None
+    status: EndpointStatus = EndpointStatus.ACTIVE
+
+
+async def tenant(settings: Settings, url: str, *, in_flight: int, manners: Manners | None = None) -> Tenant:
     """A project and an endpoint at `url`."""
-    secret = signature.new_secret(secrets.token_bytes(24))
-    made = Tenant(project_id=mint("prj"), endpoint_id=mint("ep"), secret=secret)
+    [made] = await tenants(settings, [(url, manners or Manners())], in_flight=in_flight)
+    return made
+
+
+async def tenants(settings: Settings, wanted: Sequence[tuple[str, Manners]], *, in_flight: int) -> list[Tenant]:
+    """Projects with one endpoint each."""
+    made = [Tenant(project_id=mint("prj"), endpoint_id=mint("ep")) for _ in wanted]
     async with bootstrap.open_store(settings) as (database, keyring):
 
+        def seal(text: str, purpose: str) -> str:
+            return keyring.seal(text, purpose=purpose, nonce=secrets.token_bytes(12))
+
         async def unit(tx: Connection) -> None:
-            now = clock()
-            sealed = keyring.seal(secret, purpose="project-secret", nonce=secrets.token_bytes(12))
-            await projects.insert(tx, Project(id=made.project_id, name=made.project_id, secret=sealed, created_at=now))
-            sealed = keyring.seal(secret, purpose="endpoint-secret", nonce=secrets.token_bytes(12))
-            await endpoints.insert(
-                tx,
-                Endpoint(
-                    id=made.endpoint_id,
-                    project_id=made.project_id,
-                    url=url,
-                    max_in_flight=in_flight,
-                    created_at=now,
-                    updated_at=now,
-                ),
-            )
-            secret_row = EndpointSecret(endpoint_id=made.endpoint_id, number=1, sealed=sealed, created_at=now)
-            await endpoint_secrets.insert(tx, secret_row)
+            for one, (url, manners) in zip(made, wanted, strict=True):
+                secret = seal(new_secret(), "project-secret")
+                await projects.insert(
+                    tx, Project(id=one.project_id, name=one.project_id, secret=secret, created_at=clock())
+                )
+                await endpoints.insert(tx, _endpoint(one, url, manners, in_flight, seal))
+                for row in _secrets(one, manners.secrets, seal):
+                    await endpoint_secrets.insert(tx, row)
 
         await database.write(unit)
     return made
 
 
-def _task(project_id: str, account: str, number: int) -> Task:
+def new_secret() -> str:
+    return signature.new_secret(secrets.token_bytes(24))
+
+
+def _endpoint(of: Tenant, url: str, manners: Manners, in_flight: int, seal: Callable[[str, str], str]) -> Endpoint:
+    now = clock()
+    return Endpoint(
+        id=of.endpoint_id,
+        project_id=of.project_id,
+        url=url,
+        status=manners.status,
+        filter=manners.filter,
+        headers=seal(manners.headers, "endpoint-headers") if manners.headers else None,
+        rate_limit=manners.rate_limit,
+        max_in_flight=in_flight,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _secrets(of: Tenant, count: int, seal: Callable[[str, str], str]) -> list[EndpointSecret]:
+    """As after rotations: all but the newest retire tomorrow."""
+    now = clock()
+    return [
+        EndpointSecret(
+            endpoint_id=of.endpoint_id,
+            number=number,
+            sealed=seal(new_secret(), "endpoint-secret"),
+            retires_at=now + DAY if number < count else None,
+            created_at=now,
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+async def key(settings: Settings, project_id: str) -> str:
+    """An API key of the project that may do whatever is done to endpoints."""
+    async with bootstrap.open_store(settings) as (database, keyring):
+        made = await make_key(
+            database,
+            keyring,
+            name="bench",
+            scopes=["endpoints"],
+            project=project_id,
+            clock=clock,
+            mint=mint,
+            entropy=secrets.token_bytes,
+        )
+    return made.key
+
+
+def task(project_id: str, account: str, number: int) -> Task:
     now = clock()
     return Task(
         id=mint("task"),
@@ -139,8 +201,8 @@ async def processing(settings: Settings, project_id: str, count: int, *, first: 
     async with bootstrap.open_store(settings) as (database, keyring):
         tokens = Tokens(keyring, await database.read(projects.installation))
         for start in range(0, count, CHUNK):
-            made = [_task(project_id, account, first + start + i) for i in range(min(CHUNK, count - start))]
-            submissions = [
+            made = [task(project_id, account, first + start + i) for i in range(min(CHUNK, count - start))]
+            tries = [
                 Submission(
                     id=mint("sub"),
                     task_id=task.id,
@@ -153,38 +215,43 @@ async def processing(settings: Settings, project_id: str, count: int, *, first: 
                 for task in made
             ]
 
-            async def unit(
-                tx: Connection, made: Sequence[Task] = made, submissions: Sequence[Submission] = submissions
-            ) -> None:
+            async def unit(tx: Connection, made: Sequence[Task] = made, tries: Sequence[Submission] = tries) -> None:
                 for task in made:
                     await tasks.insert(tx, task)
-                await tasks.insert_submissions(tx, submissions)
+                await submissions.insert(tx, tries)
 
             await database.write(unit)
             pushes += [
                 Push(path=f"/callbacks/cloudsway/{tokens.callback('cloudsway', submission.id)}", body=push_body(task))
-                for task, submission in zip(made, submissions, strict=True)
+                for task, submission in zip(made, tries, strict=True)
             ]
     return pushes
 
 
-async def deliveries(settings: Settings, to: Tenant, count: int) -> None:
-    """Events and pending deliveries that are due, and the lane that must send them."""
+def event_body() -> bytes:
+    """What is POSTed of such a task."""
+    of, event_id = task("prj", "cloudsway", 1), mint("evt")
+    view = events.task_view(of, public_url="http://bench", output_url=None)
+    return events.render_task_event(event_id, "task.succeeded", clock(), view)
+
+
+async def deliveries(settings: Settings, to: Tenant, count: int, *, attempts: int = 0) -> None:
+    """Events and pending deliveries that are due, tried so often before, and the lane that must send them."""
     async with bootstrap.open_store(settings) as (database, _):
         for start in range(0, count, CHUNK):
             events_made: list[Event] = []
             owed: list[Delivery] = []
             for number in range(min(CHUNK, count - start)):
-                task, now = _task(to.project_id, "cloudsway", start + number), clock()
+                of, now = task(to.project_id, "cloudsway", start + number), clock()
                 event_id = mint("evt")
-                view = events.task_view(task, public_url="http://bench", output_url=None)
+                view = events.task_view(of, public_url="http://bench", output_url=None)
                 events_made.append(
                     Event(
                         id=event_id,
                         project_id=to.project_id,
-                        task_id=task.id,
-                        provider=task.provider,
-                        model=task.model,
+                        task_id=of.id,
+                        provider=of.provider,
+                        model=of.model,
                         type="task.succeeded",
                         sequence=3,
                         created_at=now,
@@ -198,8 +265,9 @@ async def deliveries(settings: Settings, to: Tenant, count: int) -> None:
                         event_id=event_id,
                         endpoint_id=to.endpoint_id,
                         project_id=to.project_id,
-                        task_id=task.id,
+                        task_id=of.id,
                         event_type="task.succeeded",
+                        attempts=attempts,
                         due_at=now,
                         created_at=now,
                         updated_at=now,

@@ -10,9 +10,12 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Sink:
-    """Counts what arrives. `arrived` maps a `webhook-id` to the moment of its arrival, by `perf_counter`."""
+    """Counts what arrives. `answer`: the answer's bytes, or how many seconds a 204 takes; None: it never comes.
 
-    def __init__(self, answer: Callable[[bytes, bytes], bytes] | None = None) -> None:
+    `arrived` maps a `webhook-id` to the moment it first came, by `perf_counter`.
+    """
+
+    def __init__(self, answer: Callable[[bytes, bytes], bytes | float | None] | None = None) -> None:
         self.answer = answer
         self.count = 0
         self.arrived: dict[str, float] = {}
@@ -22,6 +25,18 @@ class Sink:
     async def listen(self) -> tuple[asyncio.Server, int]:
         server = await asyncio.get_running_loop().create_server(lambda: _Line(self), "127.0.0.1", 0)
         return server, server.sockets[0].getsockname()[1]
+
+    def take(self, head: bytes, body: bytes) -> bytes | float | None:
+        self.count += 1
+        if self.keep:
+            self.arrived.setdefault(header(head, b"webhook-id"), time.perf_counter())
+            self.stirred.set()
+        return NO_CONTENT if self.answer is None else self.answer(head, body)
+
+
+def header(head: bytes, name: bytes) -> str:
+    at = head.lower().find(name + b": ")
+    return head[at + len(name) + 2 :].split(b"\r\n", 1)[0].decode() if at >= 0 else ""
 
 
 class _Line(asyncio.Protocol):
@@ -39,18 +54,15 @@ class _Line(asyncio.Protocol):
             if end < 0:
                 return
             head = self.buffer[:end]
-            lower = head.lower()
-            at = lower.find(b"content-length: ")
-            length = int(lower[at + 16 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            length = int(header(head, b"content-length") or 0)
             if len(self.buffer) < end + 4 + length:
                 return
             body = self.buffer[end + 4 : end + 4 + length]
             self.buffer = self.buffer[end + 4 + length :]
-            sink = self.sink
-            sink.count += 1
-            if sink.keep:
-                at = lower.find(b"webhook-id: ")
-                name = head[at + 12 :].split(b"\r\n", 1)[0].decode() if at >= 0 else ""
-                sink.arrived[name] = time.perf_counter()
-                sink.stirred.set()
-            self.transport.write(sink.answer(head, body) if sink.answer is not None else NO_CONTENT)
+            match self.sink.take(head, body):
+                case bytes() as answer:
+                    self.transport.write(answer)
+                case float() as seconds:
+                    asyncio.get_running_loop().call_later(seconds, self.transport.write, NO_CONTENT)
+                case None:
+                    pass
