@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow fuzz histories kill-test faults simulate mutants check bench polling lock clean
+.PHONY: help demo test test-slow fuzz histories hostile kill-test faults simulate mutants check bench bench-peers retention polling lock clean
 
 LOCK    := deploy/requirements-dev.txt
 VENV    := .venv
@@ -16,7 +16,7 @@ ARGS    :=
 USABLE  := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(sys.version_info < (3, 11) or sqlite3.sqlite_version_info < (3, 37))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole thing on this machine: no account, nothing is paid
 	@$(VENV)/bin/taskrelay demo $(ARGS)
@@ -24,7 +24,7 @@ demo: $(READY) ## the whole thing on this machine: no account, nothing is paid
 test: $(READY) ## every test but the slow ones (make test ARGS="-k lanes" for some)
 	@$(VENV)/bin/pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
-test-slow: $(READY) ## the slow ones: kills, full disks, stops, the demo, hours of trouble
+test-slow: $(READY) ## the slow ones: kills, full disks, stops, the demo, receivers in three languages; needs node, npm and go
 	@$(VENV)/bin/pytest -n auto --dist loadfile -m slow $(ARGS)
 
 FUZZED  := tests/service/providers/test_fuzz.py tests/service/api/test_door_fuzz.py tests/service/core/test_order.py tests/service/pipeline/test_order.py \
@@ -45,6 +45,9 @@ faults: $(READY) ## full disks, failed syncs, locks, stuck clients, one system c
 simulate: $(READY) ## the whole service on virtual time, a thousand seeds of faults: minutes (SEEDS=100 for fewer, FIRST=5000 for others)
 	@$(VENV)/bin/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
+hostile: $(READY) ## a subscriber that does everything it must not, case by case, and whom the service calls meanwhile: a minute; needs strace
+	@$(VENV)/bin/python -m tests.hostile $(ARGS)
+
 histories: $(READY) ## record the corpus of histories anew, on purpose: read what changed before it is kept (ARGS="end-pushed" for some)
 	@$(VENV)/bin/python -m tests.histories $(ARGS)
 
@@ -56,8 +59,14 @@ check: $(READY) ## formatting, lint, types
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 
+retention: $(READY) ## callbacks while a million rows are taken away, and the size of the file: minutes (ROWS=100000 for fewer)
+	@$(VENV)/bin/python -m tests.bench.keeping --rows $(or $(ROWS),1000000) $(ARGS)
+
 bench: $(READY) ## throughput and latency of this build
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+bench-peers: $(READY) ## the same deliveries by Celery, dramatiq, taskiq and BullMQ: minutes; fetches them and Redis into build/ once
+	@$(VENV)/bin/python -m tests.bench.peers $(ARGS)
 
 polling: $(READY) ## how often a provider without pushes is asked, and how late its ends are known: a minute
 	@$(VENV)/bin/python -m tests.polling $(ARGS)

@@ -9,13 +9,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from service import __version__
 from service.api.app import Api, create_app
-from service.api.context import Context
+from service.api.context import Context, Limits
 from service.core import ids
 from service.core.keys import Keyring, key_id_of
 from service.core.schedule import Bucket
@@ -23,19 +24,33 @@ from service.core.tokens import Tokens
 from service.net.client import Channel, ProviderClient
 from service.net.dial import boottime
 from service.net.guard import NetError, Policy
+from service.net.hosts import Hosts
 from service.net.resolver import Resolver
 from service.net.sender import Sender
 from service.net.server import Server, listen, uvicorn_config
+from service.net.tap import TappedClient
 from service.pipeline.account import AccountLane
 from service.pipeline.accounts import AccountDesk, Callbacks
+from service.pipeline.drill import drill
 from service.pipeline.durations import EVERY_SECONDS, Durations
 from service.pipeline.keys import MadeKey, make_key
 from service.pipeline.lanes import Lanes, Worker
 from service.pipeline.ledger import Batch, Desk
 from service.pipeline.poll import PollDesk
+from service.pipeline.probe.cheapest import Purchase as Purchase  # whoever asks for one may name it
+from service.pipeline.probe.cheapest import cheapest
+from service.pipeline.probe.course import Course
+from service.pipeline.probe.facts import Fact, facts
+from service.pipeline.probe.heard import Heard
+from service.pipeline.probe.samples import samples
 from service.pipeline.recorder import Recorder
 from service.pipeline.relay import EndpointLane, RelayDesk
 from service.pipeline.replay import Checked, check
+from service.pipeline.reseal import Resealing, reseal, use_of
+from service.pipeline.retention import EVERY_SECONDS as RETENTION_EVERY_SECONDS
+from service.pipeline.retention import Keep, Retention
+from service.pipeline.silence import EVERY_SECONDS as SILENCE_EVERY_SECONDS
+from service.pipeline.silence import Silence
 from service.pipeline.submit import SubmitDesk
 from service.pipeline.sweep import Sweep
 from service.pipeline.watch import Watch
@@ -45,7 +60,7 @@ from service.runtime import Loop
 from service.settings import AccountSettings, Settings
 from service.telemetry import failpoints
 from storage import lanes as lane_rows
-from storage import projects
+from storage import projects, seals
 from storage.database import Database, open_database
 from storage.errors import StorageError
 from storage.records import Lane, LaneKind
@@ -99,7 +114,10 @@ class Service:
     recorder: Recorder
     lanes: Lanes
     durations: Durations
+    silence: Silence
+    bucket: Callable[[str], Bucket]
     sweep: Sweep
+    retention: Retention
     watch: Watch
     client: ProviderClient
 
@@ -109,7 +127,9 @@ class Service:
         return [
             Loop(name="heartbeat", run_once=self._heartbeat, every_seconds=self.settings.timing.heartbeat_seconds),
             Loop(name="durations", run_once=self.durations.run_once, every_seconds=EVERY_SECONDS),
+            Loop(name="silence", run_once=self.silence.run_once, every_seconds=SILENCE_EVERY_SECONDS),
             Loop(name="sweep", run_once=self.sweep.run_once, every_seconds=SWEEP_EVERY_SECONDS),
+            Loop(name="retention", run_once=self.retention.run_once, every_seconds=RETENTION_EVERY_SECONDS),
         ]
 
     async def _heartbeat(self) -> int:
@@ -157,6 +177,7 @@ async def serving(
     )
     service = _wire(settings, database, keyring, policy, client, sender, installation, ports)
     try:
+        await drill(database, service.recorder, clock=ports.clock)
         yield service
     finally:
         await service.lanes.stop()
@@ -172,7 +193,7 @@ async def serving(
 
 async def _refuse_lost_keys(database: Database, keyring: Keyring) -> None:
     """Without the key that sealed them, secrets cannot be opened, and every delivery would fail one by one."""
-    used = {key for sealed in await database.read(projects.sealed) if (key := key_id_of(sealed)) is not None}
+    used = {key for sealed in await database.read(seals.use) if (key := key_id_of(sealed)) is not None}
     if lost := sorted(used - set(keyring.key_ids)):
         raise StartError(
             f"secrets in the database are sealed with key {', '.join(lost)}, which is not among TASKRELAY_SECRET_KEYS"
@@ -220,26 +241,34 @@ def _wire(
         chance=chance,
         user_agent=USER_AGENT,
         attempt_seconds=settings.timing.attempt_timeout_seconds,
+        hosts=Hosts(settings.egress.per_host),
     )
     submitting = SubmitDesk(
         recorder=recorder,
         client=client,
         clock=clock,
         boottime=ports.boottime,
-        mint=ports.mint,
         callback_token=tokens.callback,
     )
     polling = PollDesk(recorder=recorder, client=client, clock=clock, read_token=tokens.read_callback)
 
     buckets: dict[str, Bucket] = {}
 
+    def bucket(account: str) -> Bucket:
+        """Kept beyond the lane: a lane given back and taken again by the same process has not spent more than its rate."""
+        return buckets.setdefault(account, Bucket(accounts[account].rate, now=clock()))
+
     def make(lane: Lane) -> Worker:
         if lane.kind is LaneKind.ENDPOINT:
             return EndpointLane(lane, relaying)
-        account = accounts[lane.key]
-        # Kept beyond the lane: a lane given back and taken again by the same process has not spent more than its rate.
-        bucket = buckets.setdefault(lane.key, Bucket(account.rate, now=clock()))
-        return AccountLane(lane, account, database=database, submitting=submitting, polling=polling, bucket=bucket)
+        return AccountLane(
+            lane,
+            accounts[lane.key],
+            database=database,
+            submitting=submitting,
+            polling=polling,
+            bucket=bucket(lane.key),
+        )
 
     lanes = Lanes(
         database,
@@ -260,7 +289,10 @@ def _wire(
         recorder=recorder,
         lanes=lanes,
         durations=durations,
+        silence=Silence(database, recorder, accounts, clock=clock),
+        bucket=bucket,
         sweep=Sweep(database, recorder, clock=clock),
+        retention=Retention(database, Keep(**settings.retention.model_dump()), clock=clock),
         watch=watch,
         client=client,
     )
@@ -270,11 +302,23 @@ def policy_of(settings: Settings) -> Policy:
     """What may be called."""
     ports = settings.egress.ports
     own = {host} if (host := _host_of(settings.public_url)) else set()
+    public = urlsplit(public_url_of(settings))
     return Policy(
         allow=tuple(settings.egress.allow),
         ports=None if ports == "*" else frozenset(ports),
         denied_hosts=frozenset(own),
+        own_origins=frozenset({(public.hostname or "", public.port or (443 if public.scheme == "https" else 80))}),
+        own_ports=frozenset({settings.port}) if _heard_at_home(settings.host) else frozenset(),
     )
+
+
+def _heard_at_home(host: str) -> bool:
+    """Whether who listens at this host is heard on loopback."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified
 
 
 def accounts_of(settings: Settings) -> dict[str, AccountDesk]:
@@ -387,11 +431,13 @@ def app_of(service: Service) -> Api:
         keyring=service.keyring,
         policy=service.policy,
         client=service.client,
+        bucket=service.bucket,
         clock=ports.clock,
         mint=ports.mint,
         entropy=ports.entropy,
         public_url=public_url_of(settings),
         disabled={name: account.provider for name, account in settings.accounts.items() if not account.enabled},
+        limits=Limits(streams=settings.max_streams, project_streams=settings.max_project_streams),
     )
     return create_app(context)
 
@@ -422,8 +468,22 @@ def replay_of(database: Database) -> AsyncIterator[Checked]:
     return check(database)
 
 
+def reseal_of(database: Database, keyring: Keyring) -> AsyncIterator[Resealing]:
+    """Seal again with the newest key whatever an older one has sealed, a batch at a time."""
+    return reseal(database, keyring, entropy=os.urandom)
+
+
+async def seals_of(database: Database, keyring: Keyring) -> Mapping[str, int]:
+    """How many texts each key has sealed."""
+    return await use_of(database, keyring)
+
+
 def provider_names() -> tuple[str, ...]:
     return tuple(PROVIDERS)
+
+
+def pushing_providers() -> tuple[str, ...]:
+    return tuple(name for name, provider in PROVIDERS.items() if provider.traits.callbacks)
 
 
 async def reach(settings: Settings) -> AsyncIterator[tuple[str, str, str | None]]:
@@ -441,6 +501,48 @@ async def reach(settings: Settings) -> AsyncIterator[tuple[str, str, str | None]
                 yield name, address, str(error)
             else:
                 yield name, address, None
+    finally:
+        resolver.close()
+
+
+def cheapest_purchase(settings: Settings, account: str, model: str | None = None) -> Purchase | None:
+    """The cheapest job at this account. Raises KeyError for an account that may not be asked, `StartError` for faulty ones."""
+    return cheapest(accounts_of(settings)[account], model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probing:
+    """A service that is listened to. `server`: not yet started."""
+
+    service: Service
+    server: Server
+    course: Course
+
+    async def report(self, task_id: str) -> tuple[list[Fact], dict[str, dict[str, object]]]:
+        """Which facts held, and samples of what was said, by name. Empty while no job is known."""
+        seen = await self.course.evidence(task_id)
+        return (facts(seen), samples(seen, seen.account.channel.api_key)) if seen is not None else ([], {})
+
+
+@asynccontextmanager
+async def open_probe(settings: Settings, account: str) -> AsyncIterator[Probing]:
+    """The whole service on these settings, with an ear at its client and at its callback door. Raises what `open_service` raises."""
+    heard, resolver = Heard(clock), Resolver()
+    client = TappedClient(policy_of(settings), resolver, user_agent=USER_AGENT, heard=heard.exchange)
+    try:
+        async with (
+            open_store(settings) as (database, keyring),
+            serving(settings, database, keyring, replace(REAL, client=client)) as service,
+        ):
+            course = Course(
+                account=service.accounts[account],
+                database=database,
+                client=client,
+                read_token=service.tokens.read_callback,
+                heard=heard,
+            )
+            server = Server(uvicorn_config(heard.at_the_door(app_of(service)), settings.host, settings.port))
+            yield Probing(service=service, server=server, course=course)
     finally:
         resolver.close()
 

@@ -16,7 +16,7 @@ from service.cli.client import CLIENT_VARIABLES
 from service.settings import shape
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
 SETTINGS_PAGES = ("README.md", "docs/settings.md")
 NAMED = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
 
@@ -90,12 +90,14 @@ def commands(text: str) -> Iterator[list[str]]:
         yield [word for word in shlex.split(said) if word != "…"]
 
 
-def find(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
-    """The command that these words name, and what is said to it."""
+def find(words: list[str]) -> tuple[typer.core.TyperCommand | typer.core.TyperGroup, list[str]]:
+    """The command that these words name, and what is said to it. A group may be one by itself."""
     found = typer.main.get_command(app)
     while isinstance(found, typer.core.TyperGroup) and words and words[0] in found.commands:
         found, words = found.commands[words[0]], words[1:]
-    assert isinstance(found, typer.core.TyperCommand), f"there is no command {words[:1]}"
+    alone = isinstance(found, typer.core.TyperGroup) and found.invoke_without_command
+    assert isinstance(found, typer.core.TyperCommand) or alone, f"there is no command {words[:1]}"
+    assert isinstance(found, typer.core.TyperCommand | typer.core.TyperGroup)
     return found, words
 
 

@@ -8,8 +8,28 @@ from typing import Annotated
 import typer
 
 from service import __version__
-from service.cli import db, deliveries, doctor, endpoints, events, keys, sandbox, serve, submit, tasks
+from service.cli import (
+    accounts,
+    audit,
+    db,
+    deliveries,
+    endpoints,
+    event_types,
+    events,
+    keys,
+    listen,
+    sandbox,
+    serve,
+    submit,
+    tasks,
+    usage,
+    verify,
+    why,
+)
 from service.cli.demo import command as demo
+from service.cli.dev import command as dev
+from service.cli.doctor import command as doctor
+from service.cli.probe import command as probe
 from service.cli.terminal import INTERRUPTED, Stop, say
 
 app = typer.Typer(
@@ -40,15 +60,24 @@ def root(
 
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
+app.command("probe")(probe.probe)
 app.command("demo")(demo.demo)
+app.command("dev")(dev.dev)
 app.command("sandbox")(sandbox.sandbox)
 app.command("subscriber", hidden=True)(sandbox.subscriber)
 app.command("submit")(submit.submit)
+app.command("verify")(verify.verify)
+tasks.app.command("why")(why.why)
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(audit.app, name="audit")
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(endpoints.app, name="endpoints")
 app.add_typer(events.app, name="events")
+app.command("event-types")(event_types.event_types)
+app.command("listen")(listen.listen)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(keys.app, name="keys")
+app.command("usage")(usage.usage)
 app.add_typer(db.app, name="db")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     import httpx
 
 URL_VARIABLE, KEY_VARIABLE = "TASKRELAY_URL", "TASKRELAY_KEY"
-CLIENT_VARIABLES = frozenset({URL_VARIABLE, KEY_VARIABLE})
+SECRET_VARIABLE = "TASKRELAY_WEBHOOK_SECRET"  # of `verify`: what a receiver verifies with
+CLIENT_VARIABLES = frozenset({URL_VARIABLE, KEY_VARIABLE, SECRET_VARIABLE})
 HERE = "http://127.0.0.1:8080"
 
 Url = Annotated[str, typer.Option("--url", envvar=URL_VARIABLE, help="Where taskrelay listens.")]
@@ -60,7 +62,7 @@ class Api:
             base_url=self.url.rstrip("/"),
             headers=headers,
             timeout=httpx.Timeout(LONGEST_ANSWER_SECONDS, connect=5.0),
-            trust_env=not _this_machine(parts.hostname),  # a proxy cannot reach our own loopback
+            trust_env=not this_machine(parts.hostname),  # a proxy cannot reach our own loopback
         )
         return self
 
@@ -73,6 +75,24 @@ class Api:
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         return self._asked("GET", path, params=_given(query or {}))
 
+    def content(self, path: str) -> bytes:
+        """An answer byte for byte."""
+        reply = self._sent("GET", path)
+        _accepted(reply)
+        return reply.content
+
+    @contextmanager
+    def stream(
+        self, path: str, query: Mapping[str, Any], headers: Mapping[str, str], *, quiet_seconds: float
+    ) -> Iterator[httpx.Response]:
+        """An answer that goes on, whatever it says. Raises httpx's errors, also `ReadTimeout` once nothing came for so long."""
+        import httpx
+
+        assert self._client is not None
+        patience = httpx.Timeout(quiet_seconds, connect=5.0)
+        with self._client.stream("GET", path, params=_given(query), headers=headers, timeout=patience) as reply:
+            yield reply
+
     def follow(self, path: str, tag: str | None, seconds: int) -> tuple[Any, str | None]:
         """What is there once it differs from what `tag` stands for, or None when the time is over; and its tag."""
         reply = self._sent("GET", path, params={"wait": seconds}, headers={"if-none-match": tag} if tag else {})
@@ -82,6 +102,10 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None) -> Any:
         """Create something, or order it. Sent once: whether a lost answer meant yes is looked up, not guessed."""
         return self._asked("POST", path, json=dict(body or {}), params=_given(query or {}))
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Set what the body says. The same again changes nothing, so a lost answer is asked for again."""
+        return self._asked("PATCH", path, json=dict(body))
 
     def delete(self, path: str) -> Any:
         return self._asked("DELETE", path)
@@ -98,14 +122,15 @@ class Api:
             try:
                 return self._client.request(method, path, **request)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-                raise Stop(_unreachable(self.url, _why(error)), UNREACHABLE) from None
+                raise Stop(_unreachable(self.url, why(error)), UNREACHABLE) from None
             except httpx.TransportError as error:
                 if not remaining:
-                    raise Stop(_unanswered(self.url, method, _why(error)), UNREACHABLE) from None
+                    raise Stop(_unanswered(self.url, method, why(error)), UNREACHABLE) from None
         raise AssertionError("every try either returns or raises")
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
+    """What an error of the network says, or at least what it is called."""
     return str(error) or type(error).__name__
 
 
@@ -128,7 +153,7 @@ def _accepted(reply: httpx.Response) -> Any:
     """What was answered, or `Stop` with why it was refused."""
     if reply.is_success:
         return _document(reply) if reply.content else None
-    raise Stop(*_refusal(reply))
+    raise Stop(*refusal(reply))
 
 
 def _document(reply: httpx.Response) -> Any:
@@ -141,7 +166,7 @@ def _document(reply: httpx.Response) -> Any:
         ) from None
 
 
-def _refusal(reply: httpx.Response) -> tuple[str, int, Mapping[str, Any]]:
+def refusal(reply: httpx.Response) -> tuple[str, int, Mapping[str, Any]]:
     """A refusal in lines: status, then the field or the code, then what is wrong and what to do."""
     try:
         problem = reply.json()
@@ -177,7 +202,8 @@ def _given(query: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in query.items() if value is not None}
 
 
-def _this_machine(host: str) -> bool:
+def this_machine(host: str) -> bool:
+    """Whether a host is our own loopback."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

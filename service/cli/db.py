@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from service.cli.opening import cannot, settings_of, store_of
+from service.cli import copies, reseal
+from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
 from service.cli.terminal import FAILED, Json, Stop, console, say, show
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def group() -> None:
 def replay(json: Json = False) -> None:
     """Replay each task's history and say where its row, events or timeline differ. Exit 1 when any does."""
     settings = settings_of("db replay")
-    _refuse_to_make(settings)
+    refuse_to_make("db replay", settings)
     found = asyncio.run(_replayed(settings))
     if json:
         show(found)
@@ -38,6 +38,12 @@ def replay(json: Json = False) -> None:
         say(_summary(found))
     if found["differing"]:
         raise typer.Exit(FAILED)
+
+
+app.command("backup")(copies.backup)
+app.command("restore")(copies.restore)
+app.command("orphans")(copies.orphans)
+app.command("reseal")(reseal.reseal)
 
 
 async def _replayed(settings: Settings) -> dict[str, Any]:
@@ -67,13 +73,6 @@ async def _replayed(settings: Settings) -> dict[str, Any]:
         except StorageError as error:
             raise Stop(cannot("db replay", error)) from None
     return {"tasks": tasks, "observations": observations, "differing": len(differing), "differences": differences}
-
-
-def _refuse_to_make(settings: Settings) -> None:
-    """A database that is not there agrees with itself, and would only hide a wrong address."""
-    url = settings.database_url
-    if url.startswith("sqlite:///") and not (path := Path(url.removeprefix("sqlite:///")).absolute()).exists():
-        raise Stop(f"db replay: there is no database at {path}. TASKRELAY_DATABASE_URL names another")
 
 
 def _summary(found: dict[str, Any]) -> str:

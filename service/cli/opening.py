@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.cli.client import CLIENT_VARIABLES
@@ -52,6 +53,13 @@ async def store_of(command: str, settings: Settings) -> AsyncIterator[tuple[Data
         except (StartError, StorageError, ValueError, OSError) as error:
             raise Stop(cannot(command, error)) from None
         yield opened
+
+
+def refuse_to_make(command: str, settings: Settings) -> None:
+    """A database that is not there would be made, agree with itself, and only hide a wrong address."""
+    url = settings.database_url
+    if url.startswith("sqlite:///") and not (path := Path(url.removeprefix("sqlite:///")).absolute()).exists():
+        raise Stop(f"{command}: there is no database at {path}. TASKRELAY_DATABASE_URL names another")
 
 
 def cannot(command: str, error: Exception) -> str:

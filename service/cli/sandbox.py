@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,11 +60,20 @@ def sandbox(
         Path | None,
         typer.Option(show_default=False, help="Add every request with its body to this file, secrets masked."),
     ] = None,
+    hostile: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            show_default=False,
+            help="Also misbehave as a subscriber, each path of this port a case; 0 takes a free one.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Play the providers: same requests, replies, pushes and faults, nothing is paid. Ends at Ctrl-C.
 
-    A prompt may order misbehaviour: "a paper boat [sandbox: no-push, seconds=0.5]".
+    A prompt may order misbehaviour: "a paper boat \\[sandbox: no-push, seconds=0.5]".
     """
     switches = {
         "credits": credits,
@@ -80,7 +89,7 @@ def sandbox(
         "webhook_secret": webhook_secret,
         "apiinone_replies": apiinone_replies,
     }
-    asyncio.run(_play("sandbox", _world(plain, switches), host, port, json, _log(log_requests)))
+    asyncio.run(_play("sandbox", _world(plain, switches), host, port, json, _log(log_requests), hostile))
 
 
 def _world(plain: Mapping[str, object], switches: Mapping[str, Switch]) -> World:
@@ -143,14 +152,46 @@ def subscriber(
 
 
 async def _play(
-    name: str, played: World | Subscriber, host: str, port: int, json: bool, log: RequestLog | None = None
+    name: str,
+    played: World | Subscriber,
+    host: str,
+    port: int,
+    json: bool,
+    log: RequestLog | None = None,
+    hostile: int | None = None,
 ) -> None:
-    with log or nullcontext():
-        await _serve(name, played, host, port, json, log)
+    async with AsyncExitStack() as ending:
+        if log is not None:
+            ending.enter_context(log)
+        facts: dict[str, object] = {}
+        if hostile is not None:
+            facts["hostile"] = await _misbehave(ending, host, hostile)
+        await _serve(name, played, host, port, json, log, facts)
+
+
+async def _misbehave(ending: AsyncExitStack, host: str, port: int) -> Mapping[str, str]:
+    """Be the hostile subscriber until the end; returns where each case is."""
+    from service.sandbox.hostile import Hostile
+
+    hostile = Hostile()
+    try:
+        await hostile.start(host, port)
+    except OSError as error:
+        raise Stop(
+            f"sandbox: cannot listen on {host}:{port}: {error.strerror or error}. Another port: --hostile 0", FAILED
+        ) from None
+    await ending.enter_async_context(hostile)
+    return hostile.urls
 
 
 async def _serve(
-    name: str, played: World | Subscriber, host: str, port: int, json: bool, log: RequestLog | None
+    name: str,
+    played: World | Subscriber,
+    host: str,
+    port: int,
+    json: bool,
+    log: RequestLog | None,
+    more: Mapping[str, object],
 ) -> None:
     from service.sandbox.serve import serve
 
@@ -160,7 +201,7 @@ async def _serve(
         raise Stop(
             f"{name}: cannot listen on {host}:{port}: {error.strerror or error}. Another port: --port 0", FAILED
         ) from None
-    facts = {"ready": name, "pid": os.getpid(), "url": served.url, **_doors(name, served.url)}
+    facts = {"ready": name, "pid": os.getpid(), "url": served.url, **_doors(name, served.url), **more}
     if json:
         show(facts)
     else:
@@ -187,4 +228,16 @@ def _lines(name: str, facts: Mapping[str, object]) -> list[str]:
         "TASKRELAY_EGRESS__ALLOW=127.0.0.0/8 TASKRELAY_EGRESS__PORTS=*",
         "             and the same for ULAZAI, ACEDATA, APIINONE, each with an API_KEY of any text",
         *(f"  {door:9}  {facts['url']}/_sandbox/{door}" for door in CONTROLS),
+        *_hostile_lines(facts.get("hostile")),
+    ]
+
+
+def _hostile_lines(urls: object) -> list[str]:
+    if not isinstance(urls, dict):
+        return []
+    origin, _, _ = str(urls["ok"]).rpartition("/")
+    apart = [name for name, url in urls.items() if not url.startswith(origin + "/")]
+    return [
+        f"  hostile    {origin}/CASE; GET {origin}/ lists them, {origin}/_authority signs for TLS. On ports of their own:",
+        *(f"  {name:15}  {urls[name]}" for name in apart),
     ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.client import CLIENT_VARIABLES
+from service.cli.hearing import unheard
 from service.cli.opening import cannot, environment, settings_of
 from service.cli.terminal import Json, Stop, warn
 
@@ -155,6 +156,8 @@ async def _announce(service: Service, api: bool, human: bool) -> None:
         log.info("ready", extra=facts)
     for text, fix in _notices(service.settings):
         _say(human, text, fix)
+    if service.accounts and (silent := await unheard(service.database, service.ports.clock())) is not None:
+        _say(human, *silent)
     if not await service.database.read(projects.count_keys):
         _say(
             human,
@@ -186,9 +189,10 @@ def service_callbacks(service: Service) -> Mapping[str, str]:
 
 
 def _notices(settings: Settings) -> Iterator[tuple[str, str]]:
+    from service.bootstrap import pushing_providers
     from service.settings import problems
 
-    for problem in problems(settings, environment(), clients=CLIENT_VARIABLES):
+    for problem in problems(settings, environment(), pushing=pushing_providers(), clients=CLIENT_VARIABLES):
         if "SECRET_KEYS" not in problem.text:  # said when the file is made, and by `doctor`
             yield problem.text, problem.fix
 

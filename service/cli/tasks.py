@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.client import HERE, Api, Key, Url
-from service.cli.terminal import USAGE, Json, Stop, columns, say, show
+from service.cli.terminal import USAGE, Json, Stop, columns, console, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Look at tasks, see why one stands where it stands, cancel or settle one.")
 
@@ -91,6 +91,17 @@ def cancel(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> 
         say("\n".join(task_lines(found)))
 
 
+@app.command("delete")
+def delete(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> None:
+    """Erase what an ended task was about: prompt, inputs, outputs. What happened and what it cost stays."""
+    with Api(url, key) as api:
+        api.delete(f"/v1/tasks/{task}")
+    if json:
+        show({"id": task, "erased": True})
+    else:
+        say(f"{task} is erased: what happened and what it cost stays")
+
+
 @app.command("resolve")
 def resolve(
     action: Annotated[Action, typer.Option(help="What is to be done.", show_default=False)],
@@ -133,11 +144,13 @@ def resolve(
 def _resolve_all(api: Api, order: Mapping[str, Any]) -> dict[str, Any]:
     """The word about all, request by request, because each looks at so many only."""
     count, after = 0, None
-    while True:
-        page = api.post("/v1/tasks/resolve", order, {"after": after})
-        count, after = count + page["count"], page["next"]
-        if after is None:
-            return {**page, "count": count}
+    with console(stderr=True).status("Settling …") as status:
+        while True:
+            page = api.post("/v1/tasks/resolve", order, {"after": after})
+            count, after = count + page["count"], page["next"]
+            status.update(f"Settling … {count:,} tasks")
+            if after is None:
+                return {**page, "count": count}
 
 
 def more(page: Mapping[str, Any]) -> None:

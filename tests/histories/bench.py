@@ -171,6 +171,24 @@ class Bench(Rig):
         body = repr([claim, sorted(reading.items())]).encode()
         return await self.recorder.record(self.callback(submission.id, claim, body=body, **reading))  # type: ignore[arg-type]
 
+    async def linked(self, orders: str = "link-seconds=3600") -> Task:
+        """A job that has ended, with a link that is good for an hour."""
+        task = await self.order(orders=orders)
+        await self.settle()
+        self.begin()
+        await self.heard()
+        await self.stretch(30)
+        self.finish()
+        await self.heard()
+        return task
+
+    async def followed(self, task: Task) -> None:
+        """Somebody follows our link to the output."""
+        wanted = Reading(claim=Claim.WANTED)
+        wish = Observation(task_id=task.id, source=Source.READER, reading=wanted, at=self.clock(), verified=False)
+        await self.recorder.record(wish)
+        await self.settle()
+
     async def successor(self) -> None:
         """The process dies; another takes its lanes."""
         self.workers.clear()
@@ -208,7 +226,8 @@ async def open_bench(folder: Path) -> AsyncIterator[Bench]:
         advanced.append(Advanced(task=task, seen=seen, rules=rules, taken=taken, step=step))
         return step
 
-    with patch("uuid.uuid4", draws.uuid4), patch("service.pipeline.fold.lifecycle", SimpleNamespace(advance=advance)):
+    listened = SimpleNamespace(advance=advance, rings=lifecycle.rings)
+    with patch("uuid.uuid4", draws.uuid4), patch("service.pipeline.fold.lifecycle", listened):
         network: Network = await open_network(clock)
         database = await open_database(f"sqlite:///{folder}/t.db", clock=clock)
         bench = Bench(path=folder, clock=clock, database=database, network=network, draws=draws, advanced=advanced)

@@ -412,3 +412,22 @@ async def overdue_reminder(bench: Bench) -> Task:
     await bench.hear(task, Claim.OVERDUE, Source.DEADLINE)
     await bench.settle()
     return await bench.is_now(task, S.SUCCEEDED)
+
+
+async def link_renewed(bench: Bench) -> Task:
+    """Somebody follows our link after the provider's has died, and after it has died again."""
+    task = await bench.linked()
+    for _ in range(2):
+        bench.clock.advance(HOUR)
+        await bench.followed(task)
+    return await bench.is_now(task, S.SUCCEEDED)
+
+
+async def output_deleted(bench: Bench) -> Task:
+    """The provider has deleted the output: one odd answer is no proof, three over a minute are."""
+    task = await bench.linked("link-seconds=3600, purge-after=3600")
+    bench.clock.advance(HOUR)
+    for _ in range(3):
+        await bench.followed(task)
+        bench.clock.advance(30)
+    return await bench.is_now(task, S.SUCCEEDED)

@@ -31,6 +31,7 @@ TOLD = (
     "pushes",
     "events",
     "receipts",
+    "audited",
     "duplicates",
     "conflicts",
     "held",

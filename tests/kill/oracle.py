@@ -41,6 +41,7 @@ COUNTS = (
     "needless duplicates",
     "too many duplicates",
     "bad answers",
+    "unexplained",
     "not quiet",
     "service errors",
 )

@@ -232,9 +232,9 @@ MUTANTS = (
         edits=(
             Edit(
                 file="service/pipeline/orders.py",
-                old="signature.sign(self.keys(now), due.event_id, stamp, body)",
+                old="signature.sign(self.keys(now), due.event_id, stamp, body, self._signers.at(now))",
                 new="signature.sign(self.keys(now), due.event_id, stamp, "
-                "(json := __import__('json')).dumps(json.loads(body)).encode())",
+                "(json := __import__('json')).dumps(json.loads(body)).encode(), self._signers.at(now))",
             ),
         ),
         tests=("tests/service/pipeline",),
@@ -271,7 +271,7 @@ MUTANTS = (
             ),
             Edit(
                 file="service/net/dial.py",
-                old="        if reason := policy.refuse_address(ip_address(where[0])):\n",
+                old="        if reason := policy.refuse_socket(address, where[1]):\n",
                 new="        if reason := '':\n",
             ),
         ),
@@ -288,5 +288,29 @@ MUTANTS = (
             ),
         ),
         tests=("tests/service/net",),
+    ),
+    Mutant(
+        name="gone-at-once",
+        harm="one odd answer of a provider and an output that is there is called deleted",
+        edits=(
+            Edit(
+                file="service/core/links.py",
+                old="GONE_ANSWERS: Final = 3\nGONE_SECONDS: Final = 60",
+                new="GONE_ANSWERS: Final = 1\nGONE_SECONDS: Final = 0",
+            ),
+        ),
+        tests=("tests/service/core/test_links.py",),
+    ),
+    Mutant(
+        name="every-reader-asks",
+        harm="a link on a busy page asks its provider as often as it is followed",
+        edits=(
+            Edit(
+                file="service/api/outputs.py",
+                old="        asking = self._asking.get(task.id)\n",
+                new="        asking = None\n",
+            ),
+        ),
+        tests=("tests/service/api/test_outputs.py",),
     ),
 )

@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 from service import bootstrap
-from service.bootstrap import Ports, StartError, app_of, key_for, keyring_of, open_service, open_store, reach, serving
+from service.bootstrap import (
+    Ports,
+    StartError,
+    app_of,
+    key_for,
+    keyring_of,
+    open_service,
+    open_store,
+    policy_of,
+    reach,
+    serving,
+)
+from service.net.guard import Blocked
 from service.settings import Settings, load
 from storage import projects
 from storage.errors import StorageError
@@ -53,6 +65,23 @@ async def test_a_database_that_cannot_be_opened_leaves_no_key_behind(tmp_path: P
         async with open_store(settings(tmp_path)):
             raise AssertionError("it was opened")
     assert os.listdir(tmp_path) == ["taskrelay.db"]
+
+
+@pytest.mark.parametrize(
+    ("host", "public", "own", "other"),
+    [
+        ("127.0.0.1", "", "http://127.0.0.1:8080/", "http://127.0.0.1:8081/"),
+        ("0.0.0.0", "https://relay.example.com", "http://localhost:8080/", "http://10.0.0.7:8080/"),
+        ("localhost", "http://10.0.0.5", "http://10.0.0.5/hook", "http://10.0.0.5:81/hook"),
+        ("10.0.0.9", "http://relay.internal:9000", "http://relay.internal:9000/", "http://127.0.0.1:8080/"),
+    ],
+)
+def test_events_are_not_delivered_to_their_sender(host: str, public: str, own: str, other: str) -> None:
+    egress = {"TASKRELAY_EGRESS__ALLOW": "127.0.0.0/8,10.0.0.0/8", "TASKRELAY_EGRESS__PORTS": "*"}
+    policy = policy_of(load({"TASKRELAY_HOST": host, "TASKRELAY_PUBLIC_URL": public, **egress}))
+    with pytest.raises(Blocked, match="this service itself"):
+        policy.judge_url(own)
+    assert policy.judge_url(other)
 
 
 async def test_accounts_are_looked_at_without_asking_them(tmp_path: Path) -> None:

@@ -174,19 +174,19 @@ class Fleet:
             self.sim.loop.stop_process(machine)
 
     async def back_up(self) -> None:
-        """A copy of the database whenever nothing is being bought, so that going back to it buys nothing again."""
+        """A copy of the database now and then, whatever is being bought just then: marked as `taskrelay db backup` marks it."""
         until = 0.5 * min(one.at for one in self.sim.plan.misfortunes if one.kind == "restore")
         while (
             not self.sim.over and not self.sim.was_restored and (self.backup is None or self.sim.storm_time() < until)
         ):
             await asyncio.sleep(3.0)
-            rows = self.sim.oracle.tasks.values()
-            if not any(row.status in ("queued", "submitting", "unconfirmed") for row in rows):
-                self.backup = self.sim.folder / "backup.db"
-                self.backup.unlink(missing_ok=True)
-                copy = sqlite3.connect(self.backup)
-                self.sim.oracle.db.backup(copy)
-                copy.close()
+            self.backup = self.sim.folder / "backup.db"
+            self.backup.unlink(missing_ok=True)
+            copy = sqlite3.connect(self.backup)
+            self.sim.oracle.db.backup(copy)
+            copy.execute("UPDATE installation SET copied_at = ?", (self.sim.wall(),))
+            copy.commit()
+            copy.close()
 
     async def _restore(self, woe: Misfortune) -> None:
         number = woe.machine

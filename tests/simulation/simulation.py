@@ -17,7 +17,9 @@ from typing import Any
 from service.core.keys import Keyring
 from service.core.tokens import Tokens
 from service.net.resolver import Resolver
+from service.pipeline.audit import Scope, all_of
 from service.pipeline.replay import check
+from service.providers.registry import PROVIDERS
 from service.telemetry.log import JsonLine
 from storage.sqlite import SQLiteDatabase
 from tests.simulation import faults
@@ -382,7 +384,16 @@ class Simulation:
         async for page in check(database):
             for difference in page.differences:
                 self.oracle.broken("P12", str(difference))
+        await self._audit(database)
         await database.close()
+
+    async def _audit(self, database: SQLiteDatabase) -> None:
+        """What a person would ask: is anything missing? After a restore pushes may belong to tasks that are gone."""
+        for project in self.project_names:
+            scope = Scope(project_id=project, providers=PROVIDERS, orphans=not self.was_restored)
+            async for part in all_of(database, scope):
+                for one in (*part.unexplained, *part.unknown):
+                    self.oracle.broken("audit", f"{one.kind}: {one.text}")
 
     def _read_log(self, seen: list[logging.LogRecord]) -> None:
         """I11, and nothing that nobody foresaw."""

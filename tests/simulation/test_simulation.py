@@ -9,16 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.core import buying, delivery
 from service.core.buying import Resend
 from service.core.lifecycle import Rules
+from service.pipeline import publish
 from service.pipeline.account import AccountLane
 from storage import callbacks
 from storage.database import Connection
-from storage.records import Task, TaskStatus
+from storage.records import Event, Task, TaskStatus
 from tests.simulation.faults import Misfortune, Order, Plan, Weather
 from tests.simulation.machine import Machine
 from tests.simulation.markers import MARKERS
@@ -156,6 +158,18 @@ def test_an_id_of_its_own_for_each_attempt_is_seen(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(delivery, "headers_for", renamed)
     assert "I6" in rules_broken(outcome(plan(order()), folder))
+
+
+def test_an_event_that_somebody_is_not_owed_is_seen_by_the_audit_too(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    real = publish._subscribers
+
+    def forgetful(event: Event, *more: Any) -> Iterator[tuple[str, str | None]]:
+        return iter(()) if event.type == "task.succeeded" else real(event, *more)
+
+    monkeypatch.setattr(publish, "_subscribers", forgetful)
+    assert {"I5", "audit"} <= rules_broken(outcome(plan(order()), folder))
 
 
 def test_a_secret_in_the_log_is_seen(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

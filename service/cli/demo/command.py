@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json as json_text
 import shutil
 import signal
 import tempfile
@@ -19,14 +18,13 @@ from typing import Annotated
 import typer
 
 from service.cli.demo import report
+from service.cli.demo.kept import discard, keep
 from service.cli.demo.play import Play, bring_up
 from service.cli.demo.scenes import SCENES, Played, Scene
+from service.cli.demo.siege import siege
 from service.cli.demo.stage import Stage, StageError
 from service.cli.terminal import FAILED, INTERRUPTED, OK, Json, Stop, console, say, show
 
-KEPT = Path(".demo")
-MARK = "README"  # says that the folder is ours, so that a later demo may replace it
-MARK_TEXT = "Left by a `taskrelay demo` that failed: logs, timelines and the database. It may be deleted.\n"
 GIVE_UP_SECONDS = 60.0
 
 
@@ -51,6 +49,12 @@ class Ending:
 
 def demo(
     only: Annotated[Only | None, typer.Option(help="Play one scene.", show_default=False)] = None,
+    kill: Annotated[
+        bool, typer.Option("--kill", help="Twenty tasks, while taskrelay is killed -9 twenty times at random moments.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="With --kill: draw the same moments again.", show_default=False)
+    ] = None,
     within: Annotated[float, typer.Option(min=1, max=600, help="Give up after so many seconds.")] = GIVE_UP_SECONDS,
     stuck: Annotated[bool, typer.Option("--stuck", hidden=True, help="The sandbox never finishes a job.")] = False,
     json: Json = False,
@@ -62,6 +66,8 @@ def demo(
             "    pip install 'standardwebhooks>=1.1,<2'   (or install taskrelay with its demo extra: taskrelay[demo])"
         )
     scenes = [scene for scene in SCENES if only is None or scene.name == only]
+    if kill:
+        raise typer.Exit(siege(scenes, seed, within, stuck=stuck, json=json))
     if stuck:
         scenes = [replace(scene, orders=f"{scene.orders}, stuck") for scene in scenes]
     folder = Path(tempfile.mkdtemp(prefix="taskrelay-demo-"))
@@ -71,10 +77,10 @@ def demo(
         shutil.rmtree(folder, ignore_errors=True)
         raise Stop("demo: interrupted; everything it started has ended", INTERRUPTED) from None
     if ending.faults:
-        ending.kept = str(_keep(folder, ending))
+        ending.kept = str(keep(folder, _known(ending)))
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        _discard(KEPT)
+        discard()
     if json:
         show(_document(ending))
     else:
@@ -89,7 +95,8 @@ async def _perform(scenes: Sequence[Scene], folder: Path, within: float, *, quie
     ending, began = Ending(), time.monotonic()
     myself = asyncio.current_task()
     assert myself is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, myself.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal must not leave them behind
+        asyncio.get_running_loop().add_signal_handler(number, myself.cancel)
     if not quiet:
         say("\n".join(report.opening()))
     async with Stage(folder) as stage, httpx.AsyncClient(trust_env=False, timeout=10) as client:
@@ -163,25 +170,14 @@ def _state(one: Played) -> str:
     return f"{one.task['status']:11}" + (f"{span:5.1f} s" if span is not None else "")
 
 
-def _keep(folder: Path, ending: Ending) -> Path:
-    """Put what is known where the next look is; where that cannot be, it stays in its temporary folder."""
-    for one in ending.played:
-        known = {"task": one.task, "timeline": one.timeline, "provider": one.jobs, "received": one.received}
-        (folder / f"task{one.scene.number}.json").write_text(json_text.dumps(known, indent=2) + "\n")
-    (folder / MARK).write_text(MARK_TEXT)
-    try:
-        _discard(KEPT)
-        shutil.copytree(folder, KEPT)
-    except OSError:
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    return KEPT
-
-
-def _discard(folder: Path) -> None:
-    """Remove what an earlier demo left; somebody else's folder of that name stays."""
-    if (folder / MARK).is_file() and (folder / MARK).read_text(errors="replace") == MARK_TEXT:
-        shutil.rmtree(folder, ignore_errors=True)
+def _known(ending: Ending) -> dict[str, object]:
+    """Everything that was learned of each task, by the name of the file it goes to."""
+    return {
+        f"task{one.scene.number}": {
+            "task": one.task, "timeline": one.timeline, "provider": one.jobs, "received": one.received,
+        }
+        for one in ending.played
+    }  # fmt: skip
 
 
 def _closing(ending: Ending) -> list[str]:

@@ -6,13 +6,17 @@ import asyncio
 import ctypes
 import json
 import os
+import random
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import service
 from service.cli.opening import environment
@@ -21,6 +25,7 @@ ROOT = Path(service.__file__).parent.parent
 READY_SECONDS = 30.0
 END_SECONDS = 35.0  # a taskrelay that is told to stop first finishes what is in flight
 LONGEST_LINE = 1 << 20
+PORTS = range(20_000, 32_000)
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -44,11 +49,16 @@ class Child:
 
 
 class Stage:
-    """Starts and ends the processes. Use it as a context: nothing it started outlives it."""
+    """Starts and ends the processes. Use it as a context: nothing it started outlives it.
 
-    def __init__(self, folder: Path) -> None:
+    They run in `folder`, where each has its log. `hear`: called with the name and every line one says.
+    """
+
+    def __init__(self, folder: Path, hear: Callable[[str, bytes], None] | None = None) -> None:
         self.folder = folder
         self.children: list[Child] = []
+        self._hear = hear
+        self._logs: set[Path] = set()
 
     async def __aenter__(self) -> Stage:
         return self
@@ -60,7 +70,16 @@ class Stage:
 
     async def start(self, name: str, command: Sequence[str], settings: Mapping[str, str] | None = None) -> Child:
         """Start a command of ours and wait until it says that it is ready. Raises `StageError`."""
+        child = await self.spawn(name, command, settings)
+        await until_ready(child)
+        return child
+
+    async def spawn(self, name: str, command: Sequence[str], settings: Mapping[str, str] | None = None) -> Child:
+        """Start a command of ours. A second one of the same name writes on in the log of the first."""
         log = self.folder / f"{name}.log"
+        if log not in self._logs:
+            self._logs.add(log)
+            log.unlink(missing_ok=True)
         running = await asyncio.create_subprocess_exec(
             *our_command(*command),
             cwd=self.folder,  # a taskrelay.toml where we were called is none of the demo's
@@ -73,23 +92,39 @@ class Stage:
             limit=LONGEST_LINE,
         )
         ready: asyncio.Future[Mapping[str, object]] = asyncio.get_running_loop().create_future()
-        pump = asyncio.create_task(_pump(running, log, ready))
+        pump = asyncio.create_task(_pump(running, log, ready, partial(self._hear, name) if self._hear else None))
         child = Child(name=name, running=running, log=log, ready=ready, pump=pump)
         self.children.append(child)
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await asyncio.shield(ready)
-        except (TimeoutError, EOFError):
-            raise StageError(f"{name} did not come up; it said: {_last_words(log)}") from None
         return child
+
+    async def kill(self, child: Child) -> None:
+        """End one of them at once: SIGKILL, which leaves it no last word. It is no longer missed."""
+        with suppress(ProcessLookupError):
+            os.killpg(child.running.pid, signal.SIGKILL)
+        await child.pump
+        self.children.remove(child)
 
     def ended(self) -> Child | None:
         """A process that went away although nobody told it to."""
         return next((child for child in self.children if child.running.returncode is not None), None)
 
 
-async def run_once(folder: Path, command: Sequence[str], settings: Mapping[str, str]) -> Mapping[str, object]:
-    """Run a command of ours to its end and return the JSON document it printed. Raises `StageError`."""
+async def until_ready(child: Child) -> None:
+    """Until it says that it is ready. Raises `StageError`."""
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await asyncio.shield(child.ready)
+    except (TimeoutError, EOFError):
+        raise StageError(f"{child.name} did not come up; it said: {_last_words(child.log)}") from None
+
+
+async def run_once(
+    folder: Path, command: Sequence[str], settings: Mapping[str, str], *, fine: Sequence[int] = (0,)
+) -> Mapping[str, Any]:
+    """Run a command of ours to its end and return the JSON document it printed. Raises `StageError`.
+
+    `fine`: the exit codes with which there is one.
+    """
     running = await asyncio.create_subprocess_exec(
         *our_command(*command),
         cwd=folder,
@@ -105,9 +140,9 @@ async def run_once(folder: Path, command: Sequence[str], settings: Mapping[str, 
         if running.returncode is None:
             running.kill()
             await running.wait()
-    if running.returncode:
+    if running.returncode not in fine or not out:
         raise StageError(f"taskrelay {' '.join(command[:2])} failed: {err.decode(errors='replace').strip()}")
-    document: Mapping[str, object] = json.loads(out)
+    document: Mapping[str, Any] = json.loads(out)
     return document
 
 
@@ -123,20 +158,32 @@ def clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port nobody listens on at this moment.
+
+    Below those the kernel gives to outgoing connections (from 32768 on Linux): one of these could take it while a service is
+    down, even the very connection that asks for that service.
+    """
+    for number in random.sample(PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", number))
+            return number
+    raise StageError(f"no port from {PORTS.start} to {PORTS.stop - 1} of 127.0.0.1 is free")
 
 
-async def _pump(running: asyncio.subprocess.Process, log: Path, ready: asyncio.Future[Mapping[str, object]]) -> None:
+async def _pump(
+    running: asyncio.subprocess.Process,
+    log: Path,
+    ready: asyncio.Future[Mapping[str, object]],
+    hear: Callable[[bytes], None] | None,
+) -> None:
     """Copy what the process says into its log, and notice the line that says it is ready."""
     assert running.stdout is not None
-    with log.open("wb") as file:
+    with log.open("ab") as file:
         async for line in running.stdout:
             file.write(line)
             file.flush()
+            if hear is not None:
+                hear(line)
             if not ready.done() and (facts := _facts(line)) is not None:
                 ready.set_result(facts)
     await running.wait()

@@ -175,4 +175,4 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 
 
 def test_what_clients_set_is_no_setting_of_the_service() -> None:
-    assert {"TASKRELAY_URL", "TASKRELAY_KEY"} == client.CLIENT_VARIABLES
+    assert {"TASKRELAY_URL", "TASKRELAY_KEY", "TASKRELAY_WEBHOOK_SECRET"} == client.CLIENT_VARIABLES

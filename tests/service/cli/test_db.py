@@ -5,6 +5,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.service.cli.conftest import Relay
 from tests.service.cli.processes import run, run_json
 from tests.service.cli.test_submit import TURBO
@@ -23,6 +25,7 @@ def copied(relay: Relay, folder: Path) -> sqlite3.Connection:
     return copy
 
 
+@pytest.mark.slow
 def test_the_tasks_of_a_serving_database_are_what_their_histories_give(relay: Relay) -> None:
     submitted(relay)
     found = run_json("db", "replay", cwd=relay.folder, settings=relay.settings)
@@ -32,6 +35,7 @@ def test_the_tasks_of_a_serving_database_are_what_their_histories_give(relay: Re
     assert ended.returncode == 0 and "every row, event and timeline is what its history gives" in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_row_changed_by_hand_is_named_with_its_field(relay: Relay, tmp_path: Path) -> None:
     task = submitted(relay)
     with closing(copied(relay, tmp_path)) as database, database:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from service.cli.app import app
 from service.sandbox.accounts import label
 from tests.service.cli.processes import Running, run
 
@@ -151,3 +153,23 @@ def test_the_subscriber_keeps_what_it_receives(tmp_path: Path) -> None:
 def test_a_secret_that_is_none_is_refused_without_repeating_it(tmp_path: Path) -> None:
     ended = run("subscriber", "--port", "0", cwd=tmp_path, settings={"SUBSCRIBER_SECRET": "whsec_"})
     assert ended.returncode == 1 and "whsec_ and base64" in ended.stderr
+
+
+def test_it_misbehaves_as_a_subscriber_too_when_asked(tmp_path: Path) -> None:
+    with Running.start("sandbox", "--port", "0", "--hostile", "0", "--json", cwd=tmp_path) as sandbox:
+        cases = sandbox.ready()["hostile"]
+        assert httpx.post(cases["gone"], trust_env=False).status_code == 410
+        assert {"silent", "refuse", "tls-expired"} <= set(cases)
+        assert sandbox.end() == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run("sandbox", "--port", "0", "--hostile", str(taken.getsockname()[1]), cwd=tmp_path)
+    assert ended.returncode == 1 and "--hostile 0" in ended.stderr
+    with Running.start("sandbox", "--port", "0", "--hostile", "0", cwd=tmp_path) as sandbox:
+        assert "/CASE" in sandbox.until(lambda line: "hostile" in line)
+        assert "https://" in sandbox.until(lambda line: "tls-expired" in line)
+        sandbox.end()
+
+
+def test_help_shows_how_a_prompt_orders_misbehaviour() -> None:
+    """What stands in brackets is markup to whoever prints help, unless it is escaped."""
+    assert "[sandbox: no-push" in CliRunner().invoke(app, ["sandbox", "--help"]).output

@@ -76,6 +76,7 @@ def test_it_serves_on_the_port_it_names_and_a_signal_ends_it_with_0(number: int,
             httpx.get(f"{facts['url']}/livez", trust_env=False)
 
 
+@pytest.mark.slow
 def test_what_is_in_flight_is_finished_and_lanes_are_given_back_however_often_it_is_told(
     tmp_path: Path, slow: Slow
 ) -> None:
@@ -103,6 +104,7 @@ def test_what_is_in_flight_is_finished_and_lanes_are_given_back_however_often_it
     assert rows(tmp_path, "SELECT key FROM lanes WHERE owner IS NOT NULL") == []
 
 
+@pytest.mark.slow
 def test_a_request_that_waits_is_answered_when_it_stops(tmp_path: Path) -> None:
     with Running.start("sandbox", "--port", "0", "--by-hand", "--json", cwd=tmp_path) as sandbox:
         port = free_port()
@@ -123,6 +125,7 @@ def test_a_request_that_waits_is_answered_when_it_stops(tmp_path: Path) -> None:
             waiting.close()
 
 
+@pytest.mark.slow
 def test_a_second_process_on_the_same_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with Running.start(*SERVE, cwd=tmp_path) as serving:
         pid = serving.ready()["pid"]
@@ -182,6 +185,7 @@ def test_a_first_start_says_what_it_made_and_what_is_missing(tmp_path: Path) -> 
     assert f"made {secret}" not in "\n".join(again.said)
 
 
+@pytest.mark.slow
 def test_a_worker_has_no_door_and_an_api_has_no_lanes(tmp_path: Path) -> None:
     with Running.start("serve", "--roles", "work", "--json", cwd=tmp_path) as worker:
         assert worker.ready()["url"] is None
@@ -208,6 +212,7 @@ def test_a_person_at_a_terminal_reads_lines_and_no_json(tmp_path: Path) -> None:
     assert not any(line.startswith("{") for line in lines)
 
 
+@pytest.mark.slow
 def test_links_carry_the_real_port_when_a_free_one_was_taken(tmp_path: Path) -> None:
     with Running.start("sandbox", "--port", "0", "--json", cwd=tmp_path) as sandbox:
         settings = settings_for(sandbox.ready()["url"], "http://127.0.0.1:1")

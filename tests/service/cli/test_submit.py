@@ -26,6 +26,7 @@ def test_waiting_stays_until_it_succeeded_and_tells_every_change_in_a_line(relay
     assert len(changes) == len(set(ended.stderr.splitlines()))
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_is_exit_1_with_why(relay: Relay, tmp_path: Path) -> None:
     ended = run("submit", "A boat [sandbox: fail]", *TURBO, "--wait", cwd=tmp_path, settings=relay.client)
     assert ended.returncode == 1
@@ -115,6 +116,7 @@ def test_interrupting_the_wait_says_that_the_task_goes_on(relay: Relay, tmp_path
     assert "goes on without you. Look again with: taskrelay tasks get task_" in waiting.said[-1]
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_bar_and_no_lines(relay: Relay, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     settings = relay.client | {"TERM": "xterm-256color"}

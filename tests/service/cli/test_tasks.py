@@ -67,6 +67,7 @@ def lost(relay: Relay, name: str) -> str:
     raise AssertionError("it never became unconfirmed")
 
 
+@pytest.mark.slow
 def test_a_purchase_in_doubt_is_settled_by_the_job_one_knows_or_given_up(relay: Relay) -> None:
     first, second = lost(relay, "adopt me"), lost(relay, "give me up")
     adopt = ("tasks", "resolve", first, "--action", "adopt", "--provider-task-id", "job-7")
@@ -81,6 +82,7 @@ def test_a_purchase_in_doubt_is_settled_by_the_job_one_knows_or_given_up(relay: 
     assert again.returncode == 1 and again.stderr.startswith("409 cannot_resolve  ")
 
 
+@pytest.mark.slow
 def test_many_are_settled_by_a_filter(relay: Relay) -> None:
     made = [lost(relay, f"boat {number}") for number in range(2)]
     filters = ("--provider", "ulazai", "--status", "unconfirmed")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.demo.command import MARK, MARK_TEXT
+from service.cli.demo.kept import MARK, MARK_TEXT
 from service.cli.demo.stage import ROOT
 from tests.service.cli.processes import Running, alive, run
 
@@ -72,7 +72,7 @@ def test_a_later_demo_clears_what_an_earlier_one_left_and_nothing_else(tmp_path:
     assert alive([one["pid"] for one in told["processes"].values()]) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_demo_ends_everything_it_started(number: int, tmp_path: Path) -> None:
     with Running.start("demo", "--stuck", cwd=tmp_path) as demo:
         demo.until(lambda line: "processing" in line)

@@ -15,10 +15,12 @@ from service.cli.demo.stage import Stage, StageError, run_once
 
 
 async def test_the_settings_of_the_stage_have_no_fault(tmp_path: Path) -> None:
-    told = await run_once(tmp_path, ["doctor", "--json"], settings_for("http://127.0.0.1:1", "http://127.0.0.1:2"))
-    assert told["ok"] is True and told["problems"] == []
+    settings = settings_for("http://127.0.0.1:1", "http://127.0.0.1:2")
+    told = await run_once(tmp_path, ["doctor", "--offline", "--json"], settings)
+    assert told["ok"] is True and told["findings"] == []
 
 
+@pytest.mark.slow
 async def test_a_party_that_goes_away_ends_the_wait_with_its_name(tmp_path: Path) -> None:
     stuck = [replace(SCENES[0], orders="stuck")]
     async with Stage(tmp_path) as stage, httpx.AsyncClient(trust_env=False, timeout=10) as client:
@@ -30,6 +32,7 @@ async def test_a_party_that_goes_away_ends_the_wait_with_its_name(tmp_path: Path
                 await play.until_told(lambda _: None)
 
 
+@pytest.mark.slow
 async def test_a_refusal_by_the_service_is_told_in_its_own_words(tmp_path: Path) -> None:
     async with Stage(tmp_path) as stage, httpx.AsyncClient(trust_env=False, timeout=10) as client:
         play = Play(await bring_up(stage), stage, client)

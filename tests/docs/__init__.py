@@ -1,0 +1,1 @@
+"""The pages' programs and requests, run as a reader would run them."""
