@@ -56,11 +56,15 @@ class Database(Protocol):
 async def open_database(url: str, *, clock: Callable[[], int]) -> Database:
     """Open, check and migrate the database that `url` names. `clock`: microseconds UTC, where the engine has none.
 
-    `sqlite:///relative.db`, `sqlite:////absolute.db`. Raises ValueError for another scheme, `StorageError` when the file cannot be used.
+    `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user@host/name`, `postgresql:///name?host=/socket/folder`. Raises ValueError for another scheme, `StorageError` when the file cannot be used.
     """
     if url.startswith("sqlite:///"):
         from storage.sqlite import SQLiteDatabase
 
         return await SQLiteDatabase.open(url.removeprefix("sqlite:///"), clock=clock)
     scheme = url.split(":", 1)[0]
-    raise ValueError(f"no storage engine for {scheme!r}: use sqlite:///file.db")
+    if scheme in ("postgresql", "postgres"):
+        from storage.postgres import PostgresDatabase
+
+        return await PostgresDatabase.open(url)
+    raise ValueError(f"no storage engine for {scheme!r}: use sqlite:///file.db or postgresql://user@host/name")
