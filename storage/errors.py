@@ -4,6 +4,7 @@ StorageError
 ├── Duplicate      a unique rule refused the row
 ├── Missing        a row that must exist does not
 ├── Stale          a compare-and-set found another version; run the unit again
+├── CommitUnknown  the answer to a commit was lost and cannot be had; read before writing again
 └── Unavailable    nothing was written; try again later
     ├── Busy       another process keeps the database
     └── Full       the disk has no room
@@ -30,6 +31,10 @@ class Missing(StorageError):
 
 class Stale(StorageError):
     """A compare-and-set found another version of the row; the unit must run again."""
+
+
+class CommitUnknown(StorageError):
+    """Whether the unit was written cannot be learned: the server went away between the two. Read before writing again."""
 
 
 class Unavailable(StorageError):

@@ -23,6 +23,8 @@ ARRIVE = """
         ELSE lanes.next_due_at END
 """
 
+ARRIVE_AT = f"{ARRIVE} RETURNING {COLUMNS}"
+
 CLAIM = """
     WITH due AS /*postgres: MATERIALIZED */ (
         SELECT kind, key FROM lanes
@@ -125,6 +127,11 @@ STRANDED_ACCOUNTS = """
 async def arrive(tx: Connection, due: Mapping[tuple[LaneKind, str], int]) -> None:
     """Tell lanes that something is due. The last statement of the transaction that added the work; keys in one order."""
     await tx.many(ARRIVE, [{"kind": kind.value, "key": key, "due_at": due[kind, key]} for kind, key in sorted(due)])
+
+
+async def arrive_at(tx: Connection, kind: LaneKind, key: str, due_at: int) -> Lane:
+    """The same for one lane, which is returned as it is then."""
+    return _lane((await tx.fetch(ARRIVE_AT, {"kind": kind.value, "key": key, "due_at": due_at}))[0])
 
 
 async def claim(

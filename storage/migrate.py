@@ -10,9 +10,15 @@ import sqlite3
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from storage.dialect import sqlite_schema
+from storage.dialect import postgres, sqlite_schema
 from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Link: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 LEDGER = """
     CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT
@@ -49,11 +55,7 @@ def migrate_sqlite(raw: sqlite3.Connection, now: int) -> None:
         raw.execute(LEDGER)
         done = {number for (number,) in raw.execute("SELECT number FROM migrations")}
         known = migrations()
-        newer = done - {number for number, _, _ in known}
-        if newer:
-            raise StorageError(
-                f"the database has schema {max(newer)}, this taskrelay knows {known[-1][0]}: install the newer release again"
-            )
+        _refuse_newer(done)
         for number, name, text in known:
             if number in done:
                 continue
@@ -69,3 +71,76 @@ def migrate_sqlite(raw: sqlite3.Connection, now: int) -> None:
         if raw.in_transaction:
             raw.execute("ROLLBACK")
         raise
+
+
+def _refuse_newer(done: set[int]) -> None:
+    known = max(number for number, _, _ in migrations())
+    if max(done, default=0) > known:
+        raise StorageError(
+            f"the database has schema {max(done)}, this taskrelay knows {known}: install the newer release again"
+        )
+
+
+POSTGRES_LEDGER = """
+    CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)
+"""
+POSTGRES_NOTE = """
+    INSERT INTO migrations (number, name, applied_at) VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+"""
+POSTGRES_INSTALL = """
+    INSERT INTO installation (id, created_at)
+    SELECT $1::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint WHERE NOT EXISTS (SELECT 1 FROM installation)
+"""
+ONE_MIGRATOR = "SELECT pg_advisory_xact_lock(hashtextextended('taskrelay migrate', 0))"  # ends with the transaction, however it ends
+
+# All are 0, which is off, by default. They belong to the role in this database, so that they hold behind a pooler too.
+TIMEOUTS = {
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+    "client_connection_check_interval": "5s",
+}
+SET_TIMEOUT = """
+    DO $$ BEGIN EXECUTE format('ALTER ROLE CURRENT_USER IN DATABASE %I SET {setting} = %L', current_database(), '{value}'); END $$
+"""
+
+
+async def migrate_postgres(link: Link) -> list[str]:
+    """Apply what is missing and set the time-outs of this role in this database. Returns the names of what was applied.
+
+    One process at a time. Connections that are open keep the time-outs they began with.
+    """
+    applied = []
+    async with link.transaction():
+        await link.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2s'")
+        await link.execute(ONE_MIGRATOR)
+        await link.execute(POSTGRES_LEDGER)
+        done = {number for (number,) in await link.fetch("SELECT number FROM migrations")}
+        _refuse_newer(done)
+        for number, name, text in migrations():
+            if number in done:
+                continue
+            for statement in statements(text):
+                await link.execute(postgres(statement)[0])
+            await link.execute(POSTGRES_NOTE, number, name)
+            applied.append(name)
+        await link.execute(POSTGRES_INSTALL, secrets.token_hex(16))
+        for setting, value in TIMEOUTS.items():
+            await link.execute(SET_TIMEOUT.format(setting=setting, value=value))
+    return applied
+
+
+async def check_postgres(link: Link) -> None:
+    """Raises StorageError unless the schema is this release's, commits are synced and no statement can hang for ever."""
+    ledger = await link.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
+    done = {number for (number,) in await link.fetch("SELECT number FROM migrations")} if ledger else set()
+    _refuse_newer(done)
+    if missing := [name for number, name, _ in migrations() if number not in done]:
+        raise StorageError(f"the schema lacks {', '.join(missing)}. Run: taskrelay db migrate")
+    commit = await link.fetchval("SHOW synchronous_commit")
+    if commit not in ("on", "remote_apply"):
+        raise StorageError(
+            f"synchronous_commit is {commit}: what is acknowledged could be lost. Set it to on for this role"
+        )
+    if off := [name for name in TIMEOUTS if await link.fetchval(f"SHOW {name}") in ("0", "0ms")]:
+        raise StorageError(f"{', '.join(off)} of this role is off. Run: taskrelay db migrate")

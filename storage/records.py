@@ -388,7 +388,7 @@ class Attempt:
     delivery_id: str
     number: int
     at: int
-    duration_ms: int
+    duration_ms: int | None  # None: a test's is not kept
     status_code: int | None
     error_class: str | None  # dns, refused, reset, tls, timeout, blocked, http
     response_head: str | None  # at most 1 KiB, text-sanitised

@@ -16,9 +16,8 @@ import os
 import sqlite3
 import sys
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import aiosqlite
 import orjson
@@ -26,13 +25,12 @@ import orjson
 from storage import dialect, files, migrate
 from storage.database import Params, Unit
 from storage.errors import Busy, Duplicate, Full, Missing, StorageError, Unavailable
+from storage.groups import Failed, Groups
 
 T = TypeVar("T")
 Pace = Callable[[], Awaitable[None]]
 
 OLDEST = (3, 37, 0)  # STRICT tables
-GROUP = 512  # units in one commit at most
-WAITING = 20_000  # units that may wait before callers are told to come back
 READERS = 2
 # A push and an event take 2.4 kB each: pages of 4 kB hold one and waste the rest, a third more to commit.
 PAGE_BYTES = 8192
@@ -129,8 +127,12 @@ class SQLiteDatabase:
         self._idle_readers: asyncio.Queue[Wire] = asyncio.Queue()
         for reader in readers:
             self._idle_readers.put_nowait(reader)
-        self._queue: deque[_Waiting] = deque()
-        self._runner: asyncio.Task[None] | None = None
+        self._groups = Groups(
+            self._write_group,
+            passes=_is_busy,
+            translate=lambda error: _translated(error, path),
+            patience=BUSY_SECONDS,
+        )
         self._reads: set[asyncio.Future[None]] = set()
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
@@ -163,14 +165,10 @@ class SQLiteDatabase:
     async def write(self, unit: Unit[T], /) -> T:
         if self._closed:
             raise Unavailable("the database is closed")
-        if len(self._queue) >= WAITING:
-            raise Unavailable(f"{WAITING} writes are waiting already")
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(unit, done, time.monotonic() + BUSY_SECONDS))
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
-        # A caller that goes away cancels this future and not its unit, which runs all the same.
-        return await done
+        return await self._groups.write(unit)
+
+    async def _write_group(self, units: Sequence[Unit[Any]]) -> list[object]:
+        return await on_thread(self._writer, _write_group, self._writer._conn, units)
 
     async def read(self, unit: Unit[T], /) -> T:
         if self._closed:
@@ -201,8 +199,7 @@ class SQLiteDatabase:
         await asyncio.shield(self._closing)
 
     async def _finish(self) -> None:
-        if self._runner is not None:
-            await self._runner
+        await self._groups.finish()
         # A read that waits for its turn first: asyncio's queue is not fair, it would lose its reader to the next line and wait for ever.
         while self._reads:
             await asyncio.wait(self._reads)
@@ -221,42 +218,6 @@ class SQLiteDatabase:
         """
         self._lock = files.claim(self.path)
         return True
-
-    async def _run(self) -> None:
-        """Drain the queue. What arrives during one commit is the next group; nothing lingers to fill a group."""
-        while self._queue:
-            group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP))]
-            try:
-                outcomes = await on_thread(self._writer, _write_group, self._writer._conn, [one.unit for one in group])
-            except BaseException as error:
-                outcomes = [_Failed(error)] * len(group)
-            now, again = time.monotonic(), list[_Waiting]()
-            for one, outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, _Failed) and _is_busy(outcome.error) and now < one.give_up_at:
-                    again.append(one)
-                elif one.done.cancelled():
-                    continue
-                elif isinstance(outcome, _Failed):
-                    one.done.set_exception(_translated(outcome.error, self.path))
-                else:
-                    one.done.set_result(outcome)
-            self._queue.extendleft(reversed(again))
-        self._runner = None
-
-
-class _Waiting(NamedTuple):
-    """A unit whose turn has not come, who waits for it, and until when a foreign writer is waited for."""
-
-    unit: Unit[Any]
-    done: asyncio.Future[Any]
-    give_up_at: float
-
-
-class _Failed:
-    """A unit's exception, told apart from a unit that returns one."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
 
 
 async def on_thread(connection: Wire, work: Callable[..., T], *arguments: object) -> T:
@@ -342,14 +303,14 @@ def _write_group(raw: sqlite3.Connection, units: Sequence[Unit[Any]]) -> list[ob
         _stop_if_disk_failed(error)
         made_room = _is_full(error) and _make_room(raw)
         if _is_busy(error) or (len(units) == 1 and not made_room):
-            return [_Failed(error)] * len(units)
+            return [Failed(error)] * len(units)
     outcomes: list[object] = []
     while len(outcomes) < len(units):
         try:
             outcomes += _transaction(raw, connection, [units[len(outcomes)]])
         except BaseException as error:
             _stop_if_disk_failed(error)
-            outcomes += [_Failed(error)] * (len(units) - len(outcomes) if _is_busy(error) else 1)
+            outcomes += [Failed(error)] * (len(units) - len(outcomes) if _is_busy(error) else 1)
     return outcomes
 
 

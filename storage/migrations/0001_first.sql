@@ -272,7 +272,7 @@ CREATE TABLE attempts (
     delivery_id TEXT NOT NULL,
     number BIGINT NOT NULL,
     at BIGINT NOT NULL,
-    duration_ms BIGINT NOT NULL,
+    duration_ms BIGINT,
     status_code BIGINT,
     error_class TEXT,
     response_head TEXT,

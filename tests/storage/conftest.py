@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 
+from storage import migrate
 from storage.database import Database, open_database
+from storage.postgres import PostgresDatabase
 
 Opener = Callable[[], Awaitable[Database]]
 
@@ -44,19 +49,45 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite"])
-async def opener(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Opener]:
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of one fresh database of each engine."""
+    if request.param == "postgres":
+        return asyncio.run(emptied(request.getfixturevalue("postgres_database")))
+    return f"sqlite:///{tmp_path}/t.db"
+
+
+@pytest.fixture
+async def opener(url: str, clock: Clock) -> AsyncIterator[Opener]:
     """Opens further handles on one fresh database; closes them all at the end, or a failing test would hang pytest."""
     opened: list[Database] = []
 
     async def open_one() -> Database:
-        database = await open_database(f"sqlite:///{tmp_path}/t.db", clock=clock)
+        database: Database
+        if url.startswith("postgresql:"):
+            database = await PostgresDatabase.open(url)  # not to be had by its URL before the whole service runs on it
+        else:
+            database = await open_database(url, clock=clock)
         opened.append(database)
         return database
 
     yield open_one
     for database in opened:
         await database.close()
+
+
+@pytest.fixture
+async def embedded(tmp_path: Path, clock: Clock) -> AsyncIterator[Database]:
+    """A fresh database of the embedded engine."""
+    async with opened(f"sqlite:///{tmp_path}/t.db", clock) as database:
+        yield database
+
+
+@pytest.fixture
+async def sqlite_file(tmp_path: Path, clock: Clock) -> Path:
+    """A fresh file of the embedded engine, for what only that one has: its plans."""
+    async with opened(f"sqlite:///{tmp_path}/t.db", clock):
+        return tmp_path / "t.db"
 
 
 @pytest.fixture
@@ -67,6 +98,45 @@ async def database(opener: Opener) -> Database:
 @pytest.fixture
 async def other_handle(opener: Opener, database: Database) -> Database:
     return await opener()
+
+
+async def emptied(url: str) -> str:
+    """The database without a row, as after its migration."""
+    link = await asyncpg.connect(url)
+    try:
+        await link.execute("SET statement_timeout = 0; SET lock_timeout = 0")
+        found = await link.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'migrations'"
+        )
+        await link.execute(f"TRUNCATE {', '.join(name for (name,) in found)} RESTART IDENTITY")
+        await migrate.migrate_postgres(link)
+    finally:
+        await link.close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: str) -> str:
+    """The URL of a migrated database of this session's own."""
+    name = f"taskrelay_{os.getpid()}"
+
+    async def make() -> str:
+        link = await asyncpg.connect(postgres_server)
+        try:
+            await link.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await link.execute(f"CREATE DATABASE {name}")
+        finally:
+            await link.close()
+        parts = urlsplit(postgres_server)
+        url = urlunsplit(parts._replace(path=f"/{name}"))
+        link = await asyncpg.connect(url)
+        try:
+            await migrate.migrate_postgres(link)
+        finally:
+            await link.close()
+        return url
+
+    return asyncio.run(make())
 
 
 @pytest.fixture(scope="session")

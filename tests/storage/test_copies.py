@@ -35,22 +35,22 @@ async def furnished(database: Database) -> Path:
 
 
 async def test_a_copy_of_an_open_database_holds_what_was_committed_and_says_when(
-    database: Database, tmp_path: Path
+    embedded: Database, tmp_path: Path
 ) -> None:
-    path, target = await furnished(database), tmp_path / "copy.db"
+    path, target = await furnished(embedded), tmp_path / "copy.db"
     seen: list[tuple[int, int]] = []
     made = copies.back_up(path, target, now=AT, progress=lambda done, pages: seen.append((done, pages)))
     assert (made.tasks, made.open_tasks, made.events, made.copied_at) == (2, 1, 0, AT)
     assert (count(target), target.stat().st_mode & 0o777, made.bytes) == (2, 0o600, target.stat().st_size)
     assert seen[-1][0] == seen[-1][1] > 0
     assert sorted(one.name for one in tmp_path.iterdir() if "copy" in one.name) == ["copy.db"]
-    assert await database.read(restores.copied_at) is None  # the database itself is no copy
+    assert await embedded.read(restores.copied_at) is None  # the database itself is no copy
 
 
 async def test_a_writer_that_goes_on_meanwhile_neither_waits_nor_shows_in_the_copy(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedded: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, target = await furnished(database), tmp_path / "copy.db"
+    path, target = await furnished(embedded), tmp_path / "copy.db"
     monkeypatch.setattr(copies, "PAGES", 1)
 
     def write_between(done: int, pages: int) -> None:
@@ -62,8 +62,8 @@ async def test_a_writer_that_goes_on_meanwhile_neither_waits_nor_shows_in_the_co
         assert raw.execute("SELECT reference FROM tasks WHERE id = 'task_1'").fetchall() == [(None,)]
 
 
-async def test_a_file_that_is_there_is_replaced_only_when_that_is_said(database: Database, tmp_path: Path) -> None:
-    path, target = await furnished(database), tmp_path / "copy.db"
+async def test_a_file_that_is_there_is_replaced_only_when_that_is_said(embedded: Database, tmp_path: Path) -> None:
+    path, target = await furnished(embedded), tmp_path / "copy.db"
     target.write_text("precious")
     with pytest.raises(StorageError, match="--force"):
         copies.back_up(path, target, now=AT)
@@ -73,8 +73,8 @@ async def test_a_file_that_is_there_is_replaced_only_when_that_is_said(database:
 
 
 @pytest.mark.parametrize("target", ["missing/copy.db", "t.db"])
-async def test_a_target_that_cannot_be_one_is_refused(database: Database, tmp_path: Path, target: str) -> None:
-    path = await furnished(database)
+async def test_a_target_that_cannot_be_one_is_refused(embedded: Database, tmp_path: Path, target: str) -> None:
+    path = await furnished(embedded)
     with pytest.raises(StorageError):
         copies.back_up(path, tmp_path / target, now=AT, replace=True)
     assert count(path) == 2

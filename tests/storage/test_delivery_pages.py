@@ -142,11 +142,9 @@ PLANS = [
 
 
 @pytest.mark.parametrize(("text", "ranges"), PLANS)
-async def test_a_page_is_made_of_ranges_of_indexes(
-    database: Database, tmp_path: Path, text: str, ranges: list[str]
-) -> None:
+async def test_a_page_is_made_of_ranges_of_indexes(sqlite_file: Path, text: str, ranges: list[str]) -> None:
     """Of an empty database, whose planner knows no more than one that was never analysed."""
-    raw = sqlite3.connect(tmp_path / "t.db")
+    raw = sqlite3.connect(sqlite_file)
     try:
         names = ("project_id", "after", "floor", "status", "endpoint", "task", "event", "ids")
         values = {**dict.fromkeys(names, "x"), "batch": 1, "look": 1, "most": 1}

@@ -153,9 +153,9 @@ PARAMS = ("project_id", "after", "before", "until", "created_after", "every", "t
 
 
 @pytest.mark.parametrize(("text", "index"), PLANS.values(), ids=PLANS)
-async def test_a_stretch_is_one_range_of_one_index(database: Database, tmp_path: Path, text: str, index: str) -> None:
+async def test_a_stretch_is_one_range_of_one_index(sqlite_file: Path, text: str, index: str) -> None:
     """Of an empty database, whose planner knows no more than one that was never analysed."""
-    raw = sqlite3.connect(tmp_path / "t.db")
+    raw = sqlite3.connect(sqlite_file)
     try:
         plan = [
             row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {text}", {**dict.fromkeys(PARAMS, "x"), "types": "[]"})

@@ -33,14 +33,14 @@ async def test_open_tasks_without_a_job_come_page_by_page(database: Database) ->
 async def test_the_feed_goes_on_beyond_the_places_that_may_be_known(database: Database) -> None:
     insert = (
         "INSERT INTO events (id, project_id, type, sequence, created_at, body, hard, test)"
-        " VALUES (:id, 'prj_1', 'x', 0, 1, x'7b7d', 0, 0) RETURNING position"
+        " VALUES (:id, 'prj_1', 'x', 0, 1, :body, 0, 0) RETURNING position"
     )
 
     async def unit(tx: Connection) -> list[int]:
         await restores.clear(tx, places=100)  # of a copy in which nothing was ever told
-        [(first,)] = await tx.fetch(insert, {"id": "evt_1"})
+        [(first,)] = await tx.fetch(insert, {"id": "evt_1", "body": b"{}"})
         await restores.clear(tx, places=1_000)
-        [(second,)] = await tx.fetch(insert, {"id": "evt_2"})
+        [(second,)] = await tx.fetch(insert, {"id": "evt_2", "body": b"{}"})
         return [int(str(first)), int(str(second))]
 
     assert await database.write(unit) == [101, 1102]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -30,24 +31,24 @@ REMOVALS = (
 )  # fmt: skip
 
 
-async def plan(database: Database, text: str) -> str:
-    with closing(sqlite3.connect(str(database.path))) as raw:  # type: ignore[attr-defined]
+async def plan(sqlite_file: Path, text: str) -> str:
+    with closing(sqlite3.connect(sqlite_file)) as raw:
         translated, _ = sqlite(text)
         rows = raw.execute(f"EXPLAIN QUERY PLAN {translated}", (None,) * translated.count("?")).fetchall()
     return "\n".join(str(row[3]) for row in rows)
 
 
 @pytest.mark.parametrize("what", SEARCHES)
-async def test_a_search_is_a_range_of_one_index(database: Database, what: str) -> None:
+async def test_a_search_is_a_range_of_one_index(sqlite_file: Path, what: str) -> None:
     text, wanted = SEARCHES[what]
-    told = await plan(database, text)
+    told = await plan(sqlite_file, text)
     assert wanted in told
     assert "TEMP B-TREE" not in told
 
 
 @pytest.mark.parametrize("text", REMOVALS)
-async def test_no_removal_walks_a_table(database: Database, text: str) -> None:
-    told = [line for line in (await plan(database, text)).splitlines() if line.startswith("SCAN")]
+async def test_no_removal_walks_a_table(sqlite_file: Path, text: str) -> None:
+    told = [line for line in (await plan(sqlite_file, text)).splitlines() if line.startswith("SCAN")]
     assert [line for line in told if "json_each" not in line and "USING" not in line] == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from storage import projects, sqlite
+from storage import groups, projects, sqlite
 from storage.database import Connection, Unit
 from storage.errors import Busy, StorageError, Unavailable
 from storage.sqlite import SQLiteDatabase, on_thread
@@ -97,7 +97,7 @@ async def test_a_lone_write_waits_for_nobody(lite: SQLiteDatabase) -> None:
 
 
 async def test_a_group_has_a_largest_size(lite: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "GROUP", 10)
+    monkeypatch.setattr(groups, "GROUP", 10)
     seen: list[str] = []
     await watch(lite, seen.append)
     await asyncio.gather(*(lite.write(adding(n)) for n in range(35)))
@@ -136,7 +136,7 @@ async def dawdling_reader(tx: Connection) -> None:
 
 
 async def test_a_full_queue_refuses_and_empties(lite: SQLiteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "WAITING", 3)
+    monkeypatch.setattr(groups, "WAITING", 3)
     outcomes = await asyncio.gather(*(lite.write(adding(n)) for n in range(5)), return_exceptions=True)
     assert outcomes[:3] == [0, 1, 2]
     assert [type(outcome) for outcome in outcomes[3:]] == [Unavailable, Unavailable]

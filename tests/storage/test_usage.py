@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,8 @@ from tests.storage.builders import finished, plant, task
         (usage.OF_ALL, "SEARCH t USING INDEX sqlite_autoindex_tasks_1 (id>? AND id<?)"),
     ],
 )
-async def test_a_stretch_is_a_range_of_one_index(database: Database, text: str, wanted: str) -> None:
-    with closing(sqlite3.connect(str(database.path))) as raw:  # type: ignore[attr-defined]
+async def test_a_stretch_is_a_range_of_one_index(sqlite_file: Path, text: str, wanted: str) -> None:
+    with closing(sqlite3.connect(sqlite_file)) as raw:
         translated, _ = sqlite(text)
         rows = raw.execute(f"EXPLAIN QUERY PLAN {translated}", (None,) * translated.count("?")).fetchall()
     assert any(str(row[3]) == wanted for row in rows), rows

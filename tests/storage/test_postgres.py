@@ -1,0 +1,167 @@
+"""What only PostgreSQL has: other writers, connections that are lost, settings of a role."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from storage import migrate, projects
+from storage.database import Connection
+from storage.errors import Duplicate, StorageError, Unavailable
+from storage.postgres import PostgresDatabase
+from tests.storage.builders import project
+from tests.storage.conftest import emptied
+
+ROLE = "ALTER ROLE CURRENT_USER"
+ADD = "UPDATE projects SET forgotten = forgotten + 1 WHERE id = :id"
+KILL = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'taskrelay' AND pid <> pg_backend_pid()
+"""
+
+
+@pytest.fixture
+async def address(postgres_database: str) -> str:
+    return await emptied(postgres_database)
+
+
+@pytest.fixture
+async def handles(address: str) -> AsyncIterator[tuple[PostgresDatabase, PostgresDatabase]]:
+    """Two replicas' views of one database with two projects."""
+    one, other = await PostgresDatabase.open(address), await PostgresDatabase.open(address)
+    for name in ("prj_a", "prj_b"):
+        await one.write(lambda tx, name=name: projects.insert(tx, project(name)))  # type: ignore[misc]
+    yield one, other
+    for handle in (one, other):
+        await handle.close()
+
+
+async def forgotten(database: PostgresDatabase) -> dict[str, int]:
+    rows = await database.read(lambda tx: tx.fetch("SELECT id, forgotten FROM projects"))
+    return {str(name): int(str(count)) for name, count in rows}
+
+
+async def order(address: str, sql: str) -> None:
+    link = await asyncpg.connect(address)
+    try:
+        await link.execute(sql)
+    finally:
+        await link.close()
+
+
+async def test_two_that_lock_in_opposite_orders_both_get_through(
+    handles: tuple[PostgresDatabase, PostgresDatabase],
+) -> None:
+    first: dict[str, asyncio.Event] = {"prj_a": asyncio.Event(), "prj_b": asyncio.Event()}
+
+    async def both(tx: Connection, mine: str, then: str) -> None:
+        await tx.fetch(ADD, {"id": mine})
+        first[mine].set()
+        await first[then].wait()  # each holds one now and wants the other's: the server breaks one of them off
+        await tx.fetch(ADD, {"id": then})
+
+    one, other = handles
+    await asyncio.gather(
+        one.write(lambda tx: both(tx, "prj_a", "prj_b")), other.write(lambda tx: both(tx, "prj_b", "prj_a"))
+    )
+    assert await forgotten(one) == {"prj_a": 2, "prj_b": 2}
+
+
+async def test_writes_and_reads_outlive_the_loss_of_every_connection(
+    address: str, handles: tuple[PostgresDatabase, PostgresDatabase]
+) -> None:
+    one, other = handles
+
+    async def slow(tx: Connection) -> None:
+        await tx.fetch(ADD, {"id": "prj_a"})
+        if not lost.done():
+            await order(address, KILL)  # before its commit: rolled back, and run again
+            lost.set_result(None)
+
+    lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    await one.write(slow)
+    await order(address, KILL)  # idle connections are gone too
+    await other.write(lambda tx: tx.fetch(ADD, {"id": "prj_a"}))
+    assert (await forgotten(one))["prj_a"] == 2
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_lost_answer_to_a_commit_is_asked_for_and_nothing_is_done_twice(
+    handles: tuple[PostgresDatabase, PostgresDatabase], monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    plain, losses = asyncpg.transaction.Transaction.commit, [1]
+
+    async def commit(self: asyncpg.transaction.Transaction) -> None:
+        if losses and losses.pop():
+            await (plain(self) if committed else self.rollback())
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        await plain(self)
+
+    monkeypatch.setattr(asyncpg.transaction.Transaction, "commit", commit)
+    one, _ = handles
+    await one.write(lambda tx: tx.fetch(ADD, {"id": "prj_a"}))
+    assert (await forgotten(one))["prj_a"] == 1
+
+
+async def test_a_duplicate_names_the_columns_as_the_other_engine_does(
+    handles: tuple[PostgresDatabase, PostgresDatabase],
+) -> None:
+    one, _ = handles
+    with pytest.raises(Duplicate) as refused:
+        await one.write(lambda tx: projects.insert(tx, project("prj_a", name="another")))
+    assert refused.value.constraint == "projects.id"
+
+
+async def test_text_that_cannot_be_stored_is_ours_to_prevent_and_no_outage(
+    handles: tuple[PostgresDatabase, PostgresDatabase],
+) -> None:
+    one, _ = handles
+    with pytest.raises(StorageError) as refused:
+        await one.write(lambda tx: projects.insert(tx, project("prj_c", name="a\0b")))
+    assert not isinstance(refused.value, Unavailable)
+
+
+async def test_nobody_there_is_an_outage() -> None:
+    with pytest.raises(Unavailable):
+        await PostgresDatabase.open("postgresql://nobody@127.0.0.1:1/none")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend", "told"),
+    [
+        (f"{ROLE} SET synchronous_commit = 'off'", f"{ROLE} RESET synchronous_commit", "synchronous_commit is off"),
+        ("DELETE FROM migrations", None, "Run: taskrelay db migrate"),
+        (
+            "INSERT INTO migrations VALUES (9999, 'later', 0)",
+            "DELETE FROM migrations WHERE number = 9999",
+            "install the newer release",
+        ),
+    ],
+)
+async def test_a_database_that_would_lose_or_misread_is_refused(
+    address: str, spoil: str, mend: str | None, told: str
+) -> None:
+    link = await asyncpg.connect(address)
+    kept = await link.fetch("SELECT * FROM migrations")
+    try:
+        await link.execute(spoil)
+        with pytest.raises(StorageError, match=told):
+            await PostgresDatabase.open(address)
+    finally:
+        if mend:
+            await link.execute(mend)
+        else:
+            await link.executemany("INSERT INTO migrations VALUES ($1, $2, $3)", [tuple(row) for row in kept])
+        await link.close()
+
+
+async def test_the_time_outs_of_the_role_hold_for_every_connection(address: str) -> None:
+    database = await PostgresDatabase.open(address)
+    try:
+        for name, value in migrate.TIMEOUTS.items():
+            assert await database.read(lambda tx, name=name: tx.fetch(f"SHOW {name}")) == [(value,)]  # type: ignore[misc]
+    finally:
+        await database.close()
