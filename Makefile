@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow fuzz histories hostile kill-test faults simulate mutants check bench bench-peers retention polling lock clean
+.PHONY: help demo dev test test-slow fuzz histories hostile kill-test faults simulate mutants check bench bench-peers retention polling lock clean
 
 LOCK    := deploy/requirements-dev.txt
 VENV    := .venv
@@ -18,8 +18,11 @@ USABLE  := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(sys.version_info 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## the whole thing on this machine: no account, nothing is paid
-	@$(VENV)/bin/taskrelay demo $(ARGS)
+demo: $(READY) ## the whole thing on this machine: no account, nothing is paid (KILL=1 with twenty times kill -9, SEED=7 for the same again)
+	@$(VENV)/bin/taskrelay demo $(if $(filter-out 0,$(KILL)),--kill) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+dev: $(READY) ## the same to develop against: stays up until Ctrl-C, keeps its tasks (ARGS="--fresh" empties it)
+	@$(VENV)/bin/taskrelay dev $(ARGS)
 
 test: $(READY) ## every test but the slow ones (make test ARGS="-k lanes" for some)
 	@$(VENV)/bin/pytest -n auto --dist loadfile -m "not slow" $(ARGS)
@@ -102,7 +105,7 @@ $(READY): $(LOCK) pyproject.toml
 # because it would pull pip itself into every environment.
 LOCKER  := build/lock
 COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(LOCKER)/bin/pip-compile --quiet --generate-hashes --strip-extras \
-           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --extra demo
+           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --extra demo --extra postgres
 
 lock: ## resolve and pin the dependencies again (make lock UPGRADE=--upgrade for newer ones)
 	@python3.11 -m venv --clear $(LOCKER)

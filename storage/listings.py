@@ -61,6 +61,11 @@ ATTEMPTS = """
      ORDER BY delivery_id, number
 """
 
+TESTS = """
+    SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event_id
+     WHERE d.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */) AND e.test = 1
+"""
+
 ENDPOINTS = select(
     endpoints.COLUMNS,
     """
@@ -148,6 +153,12 @@ async def attempts(tx: Connection, delivery_ids: Sequence[str]) -> dict[str, lis
             )
         )
     return found
+
+
+async def tests_among(tx: Connection, found: Sequence[Delivery]) -> set[str]:
+    """Those of a sample, which are sent once and never again. Only what is about no task can be one."""
+    ids = [one.id for one in found if one.task_id is None]
+    return {str(id) for (id,) in await tx.fetch(TESTS, {"ids": ids})} if ids else set()
 
 
 async def endpoint_page(tx: Connection, project_id: str, *, after: str | None, limit: int) -> list[Endpoint]:

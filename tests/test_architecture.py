@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,7 @@ def within(name: str, prefixes: set[str] | tuple[str, ...]) -> bool:
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
+@cache
 def sources() -> dict[str, Path]:
     """Every module of ours by its dotted name."""
     files = [path for top in ("service", "storage") for path in sorted((ROOT / top).rglob("*.py"))]
@@ -116,6 +118,7 @@ def imports(tree: ast.AST, known: set[str]) -> Iterator[tuple[int, str]]:
                 yield node.lineno, inner if inner in known else package
 
 
+@cache
 def adapters() -> set[str]:
     """The provider files: what the registry names, apart from the shared vocabulary."""
     known = sources()

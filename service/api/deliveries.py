@@ -32,6 +32,7 @@ class Shown:
     delivery: Delivery
     attempts: Sequence[Attempt] = ()
     party: Party | None = None
+    test: bool = False
 
 
 async def page(call: Call) -> Response:
@@ -88,7 +89,11 @@ async def beside(tx: Connection, found: Sequence[Delivery]) -> list[Shown]:
     """Deliveries with their attempts, and whom they are owed to."""
     attempts = await listings.attempts(tx, [one.id for one in found])
     owed_to = await parties.of(tx, [one.endpoint_id for one in found]) if found else {}
-    return [Shown(delivery=one, attempts=attempts[one.id], party=owed_to.get(one.endpoint_id)) for one in found]
+    tests = await listings.tests_among(tx, found)
+    return [
+        Shown(delivery=one, attempts=attempts[one.id], party=owed_to.get(one.endpoint_id), test=one.id in tests)
+        for one in found
+    ]
 
 
 def view(shown: Shown, context: Context) -> dict[str, object]:
@@ -117,18 +122,19 @@ def view(shown: Shown, context: Context) -> dict[str, object]:
             for attempt in attempts
         ],
         "next_attempt_at": iso(delivery.due_at) if waits and delivery.due_at is not None else None,
-        "next": story.next_view(debts.next_of(delivery, last, party, now=now)),
-        "links": _links(delivery, party, context, now),
+        "next": story.next_view(debts.next_of(delivery, last, party, now=now, test=shown.test)),
+        "links": _links(shown, context, now),
         "created_at": iso(delivery.created_at),
         "updated_at": iso(delivery.updated_at),
     }
 
 
-def _links(delivery: Delivery, party: Party | None, context: Context, now: int) -> dict[str, object]:
+def _links(shown: Shown, context: Context, now: int) -> dict[str, object]:
     """Where it is, and what a person can do about it just now."""
+    delivery, party = shown.delivery, shown.party
     url = f"{context.base}/v1/deliveries/{delivery.id}"
     return {
         "self": url,
-        "retry": f"{url}/retry" if debts.may_retry(delivery, party, now) else None,
+        "retry": f"{url}/retry" if not shown.test and debts.may_retry(delivery, party, now) else None,
         "resume": f"{context.base}/v1/endpoints/{delivery.endpoint_id}/resume" if debts.may_resume(party) else None,
     }

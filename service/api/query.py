@@ -41,8 +41,9 @@ class Query:
                 self._refuse(name, _unknown(name, [*known, *(f"{group}<name>" for group in groups)]))
             elif name in self._given:
                 self._refuse(name, "This is given twice. Give it once.")
-            elif not value.isprintable() or len(value) > LONGEST:
-                self._refuse(name, f"This may hold at most {LONGEST} characters, printable ones only.")
+            elif not (name + value).isprintable() or max(len(name), len(value)) > LONGEST:
+                detail = f"Name and value may each hold at most {LONGEST} characters, printable ones only."
+                self._refuse(name[:LONGEST], detail)
             else:
                 self._given[name] = value
 

@@ -146,6 +146,10 @@ def _filter(value: object, context: Context, faults: Faults) -> str | None:
             detail = f'There is no "{shown(name)}". There is provider, model, metadata.'
             faults.append(Fault(pointer=pointer("filter", name), detail=detail))
     metadata = value.get("metadata") or {}
+    for name in metadata if isinstance(metadata, dict) else ():
+        if not (1 <= len(name) <= filters.LONGEST and name.isprintable()):
+            detail = f"A name holds 1 to {filters.LONGEST} characters, printable ones only."
+            faults.append(Fault(pointer=pointer("filter", "metadata", name[: filters.LONGEST]), detail=detail))
     if not isinstance(metadata, dict) or len(metadata) > filters.NAMES:
         detail = f"This must be an object of at most {filters.NAMES} names, each with a pattern or a list of them."
         faults.append(Fault(pointer="/filter/metadata", detail=detail))

@@ -59,12 +59,12 @@ async def create(call: Call) -> Response:
             creating.read(body, context.creating()), call.project_id, context.creating(), context.client
         )
         return reply({"object": "dry_run", **_bid(bids[0]), "fallbacks": [_bid(bid) for bid in bids[1:]]})
-    task = await creating.create(creating.read(body, context.creating()), call.project_id, context.creating())
-    seen = Seen(task=task)
+    made = await creating.create(creating.read(body, context.creating()), call.project_id, context.creating())
+    seen = Seen(task=made.task, lane=made.lane)
     if preferred:
-        seen = await _follow(call, task.id, preferred, None)
+        seen = await _follow(call, made.task.id, preferred, None)
     ended = seen.task.finished_at is not None
-    headers = {"location": f"{context.base}/v1/tasks/{task.id}", **_come_back(seen, context)}
+    headers = {"location": f"{context.base}/v1/tasks/{made.task.id}", **_come_back(seen, context)}
     if ended:
         headers["preference-applied"] = f"wait={preferred}"
     return reply(view(seen, context), 200 if ended else 202, headers)

@@ -150,7 +150,8 @@ def delivery_lines(one: Mapping[str, Any]) -> list[str]:
     lines += [f"  {name:9}  {fact}" for name, fact in facts.items() if fact]
     for number, attempt in enumerate(one.get("attempts") or (), 1):
         answer = f"HTTP {attempt['status_code']}" if attempt["status_code"] else attempt["error_class"] or "no answer"
-        lines.append(f"  attempt {number:<2} {attempt['at']}  {attempt['duration_ms']} ms  {answer}")
+        took = "" if attempt["duration_ms"] is None else f"{attempt['duration_ms']} ms  "
+        lines.append(f"  attempt {number:<2} {attempt['at']}  {took}{answer}")
         if attempt.get("response_head"):
             lines += [f"             {line}" for line in attempt["response_head"].splitlines()[:5]]
     return lines

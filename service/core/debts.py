@@ -16,8 +16,8 @@ from storage.records import Attempt, Delivery, DeliveryStatus, EndpointStatus, P
 ATTEMPT, WAIT, CANCEL, NONE = "attempt", "wait", "cancel", "none"
 
 
-def next_of(delivery: Delivery, last: Attempt | None, party: Party | None, *, now: int) -> Next:
-    """`last`: its latest attempt, where that is still known. `party`: None when there is no such endpoint."""
+def next_of(delivery: Delivery, last: Attempt | None, party: Party | None, *, now: int, test: bool = False) -> Next:
+    """`last`: its latest attempt, where that is still known. `party`: None when there is no such endpoint. `test`: of a sample."""
     match delivery.status:
         case DeliveryStatus.PENDING:
             return _pending(delivery, last, party, now)
@@ -27,23 +27,29 @@ def next_of(delivery: Delivery, last: Attempt | None, party: Party | None, *, no
                 answer = f"{last.status_code} at {iso(last.at)}"
             return Next(action=NONE, at=None, reason=f"It has it: attempt {delivery.attempts} was answered {answer}.")
         case DeliveryStatus.EXHAUSTED:
-            return Next(action=NONE, at=None, reason=f"{_gave_up(delivery, last)} {again(delivery, party, now)}")
+            return Next(
+                action=NONE, at=None, reason=f"{_gave_up(delivery, last)} {again(delivery, party, now, test=test)}"
+            )
         case DeliveryStatus.CANCELED:
-            return Next(action=NONE, at=None, reason=f"{_canceled(last, party)} {again(delivery, party, now)}")
+            return Next(
+                action=NONE, at=None, reason=f"{_canceled(last, party)} {again(delivery, party, now, test=test)}"
+            )
         case DeliveryStatus.QUARANTINED:
             reason = (
                 f"The request could not be made, {_times(delivery)}: our mistake, please report it. Nothing was sent."
             )
-            return Next(action=NONE, at=None, reason=f"{reason} {again(delivery, party, now)}")
+            return Next(action=NONE, at=None, reason=f"{reason} {again(delivery, party, now, test=test)}")
         case _:
             assert_never(delivery.status)
 
 
-def again(delivery: Delivery, party: Party | None, now: int) -> str:
+def again(delivery: Delivery, party: Party | None, now: int, *, test: bool = False) -> str:
     """What a person can do to have it sent after all."""
     retry = f"POST /v1/deliveries/{delivery.id}/retry"
     if party is None or party.deleted_at is not None:
         return f"It cannot be sent there any more; GET /v1/events/{delivery.event_id} still has it."
+    if test:
+        return f"It was a test: POST /v1/endpoints/{party.id}/test makes another."
     resume = f"POST /v1/endpoints/{party.id}/resume"
     if _lease_over(party, now):
         return f"To send it again: PATCH /v1/endpoints/{party.id} with a later expires_at, {resume}, then {retry}."
@@ -123,7 +129,7 @@ def _was_asked_to_wait(delivery: Delivery, last: Attempt, party: Party) -> bool:
     schedule, made = schedule_of(party.retry_schedule), delivery.attempts - delivery.spent
     if delivery.due_at is None or made >= len(schedule):
         return False
-    ended_at = last.at + last.duration_ms * 1000
+    ended_at = last.at + (last.duration_ms or 0) * 1000
     return delivery.due_at > ended_at + int(schedule[made] * (1 + JITTER) * SECOND) + SECOND
 
 

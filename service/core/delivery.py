@@ -47,13 +47,15 @@ def judge(
     jitter: float,
     created_at: int,
     hidden: bool = False,
+    moved: bool = False,
     spent: int = 0,
     schedule: Sequence[float] = RETRY_SCHEDULE,
 ) -> Verdict:
     """The verdict on one attempt, itself included in `attempts_made`. The first `spent` belong to an earlier schedule.
 
     `created_at`: when the schedule began. `hidden`: the endpoint carries the per-task URLs of one origin. It is never
-    disabled, and one URL's wish to be left alone slows the others by a minute at most.
+    disabled, and one URL's wish to be left alone slows the others by a minute at most. `moved`: who answered is not where the
+    endpoint is any more, so its wish to be left alone is a failure like any other.
     """
     if status_code is not None and 200 <= status_code <= 299:
         return DELIVERED  # whatever the body, and even if reading it failed
@@ -62,7 +64,7 @@ def judge(
             status=DeliveryStatus.EXHAUSTED,
             reason="blocked: the address is not one we may call. Change the URL, or allow it in TASKRELAY_EGRESS__ALLOW",
         )
-    if status_code == 410:
+    if status_code == 410 and not moved:
         return Verdict(
             status=DeliveryStatus.CANCELED,
             disable_endpoint=not hidden,

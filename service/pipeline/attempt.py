@@ -15,7 +15,7 @@ CONNECT = "connect"
 _UNANSWERED = frozenset({"refused", "reset", "timeout"})  # told apart, these would say which ports are open
 
 
-def judge(due: Due, sent: Sent, follow: Orders, *, now: int, jitter: float) -> Verdict:
+def judge(due: Due, sent: Sent, follow: Orders, *, now: int, jitter: float, moved: bool = False) -> Verdict:
     """The verdict on an attempt. A test is made once, and disables nothing."""
     verdict = delivery.judge(
         status_code=sent.status_code,
@@ -26,6 +26,7 @@ def judge(due: Due, sent: Sent, follow: Orders, *, now: int, jitter: float) -> V
         jitter=jitter,
         created_at=due.since,
         hidden=follow.endpoint.hidden,
+        moved=moved,
         spent=due.spent,
         schedule=follow.schedule,
     )
@@ -48,7 +49,7 @@ def settled(due: Due, sent: Sent, verdict: Verdict, started_at: int) -> Settled:
             delivery_id=due.id,
             number=due.attempts + 1,
             at=started_at,
-            duration_ms=0 if due.test else sent.duration_ms,
+            duration_ms=None if due.test else sent.duration_ms,
             status_code=sent.status_code,
             error_class=CONNECT if due.test and sent.error_class in _UNANSWERED else sent.error_class,
             response_head=None if due.test else sent.response_head,

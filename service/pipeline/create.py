@@ -20,7 +20,7 @@ from service.telemetry import failpoints
 from storage import account_tasks, callbacks, endpoints, lanes, projects, tasks
 from storage.database import Connection, Database
 from storage.errors import Duplicate
-from storage.records import Endpoint, LaneKind, OnAmbiguous, Task, TaskStatus, TimelineEntry, evolve
+from storage.records import Endpoint, Lane, LaneKind, OnAmbiguous, Task, TaskStatus, TimelineEntry, evolve
 
 SECOND = 1_000_000
 COUNTED = 10_000  # open tasks of an account, when several are compared
@@ -68,6 +68,14 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A task that was stored, and its account's lane at that moment."""
+
+    task: Task
+    lane: Lane | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """A request that was judged: nothing about it can be refused any more. `choices`: in order, the fallbacks behind the first."""
 
@@ -91,17 +99,17 @@ def read(body: object, desk: CreateDesk) -> TaskRequest:
         raise
 
 
-async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Task:
+async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Created:
     """Store a new task, durably. Raises `Invalid` with every fault, `ReferenceTaken`, or `StorageError`."""
     accepted = judge(request, desk)
     now = desk.clock()
     task_id, endpoint_id = desk.mint("task"), desk.mint("ep")
 
-    async def unit(tx: Connection) -> Task:
+    async def unit(tx: Connection) -> Created:
         if request.reference is not None:
             existing = await tasks.by_reference(tx, project_id, request.reference)
             if existing is not None:
-                return existing
+                return Created(task=existing, lane=None)
         accounts = await choose_accounts(tx, accepted)
         webhook_id = await _hidden_endpoint(tx, project_id, accepted.webhook, endpoint_id, now)
         project = await projects.get(tx, project_id)
@@ -109,19 +117,19 @@ async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Tas
         task = evolve(task_of(accepted, accounts, task_id, project_id, webhook_id, now), on_ambiguous=policy)
         await tasks.insert(tx, task)
         await callbacks.note(tx, [_created(task)])
-        await lanes.arrive(tx, {(LaneKind.ACCOUNT, task.account): now})
+        lane = await lanes.arrive_at(tx, LaneKind.ACCOUNT, task.account, now)
         failpoints.reach("before_create_commit")
-        return task
+        return Created(task=task, lane=lane)
 
-    task = await _write(desk.database, unit)
+    made = await _write(desk.database, unit)
     failpoints.reach("after_create")
-    if task.id != task_id:
-        raise ReferenceTaken(str(request.reference), task)
-    desk.ring((LaneKind.ACCOUNT, task.account), now)
-    return task
+    if made.task.id != task_id:
+        raise ReferenceTaken(str(request.reference), made.task)
+    desk.ring((LaneKind.ACCOUNT, made.task.account), now)
+    return made
 
 
-async def _write(database: Database, unit: Callable[[Connection], Awaitable[Task]]) -> Task:
+async def _write(database: Database, unit: Callable[[Connection], Awaitable[Created]]) -> Created:
     """Two requests may find a reference free in the same moment: the loser looks again and finds the winner."""
     for _ in range(TRIES - 1):
         try:

@@ -16,7 +16,7 @@ from service.pipeline.ledger import Fresh
 from service.pipeline.orders import Orders, Sealed
 from service.pipeline.pace import Pace
 from service.pipeline.recorder import Recorder
-from service.pipeline.settling import Settling
+from service.pipeline.settling import Gone, Settling
 from service.telemetry import failpoints
 from storage import endpoints, outbox
 from storage.database import Connection, Database
@@ -270,15 +270,17 @@ class EndpointLane:
     # What came of it
 
     def _note(self, due: Due, sent: Sent, *, started_at: int, follow: Orders) -> None:
-        now = self._desk.clock()
-        verdict = attempt.judge(due, sent, follow, now=now, jitter=self._desk.chance())
+        now, jitter = self._desk.clock(), self._desk.chance()
+        verdict = attempt.judge(due, sent, follow, now=now, jitter=jitter)
         if sent.error_class != RENDER:
             self._pace.answered(now, well=sent.status_code is not None and sent.status_code < 500)
             if not (due.test or follow.endpoint.hidden):
                 self._settling.judge(verdict, sent, now)
         self._pace.slow(verdict.slow_until)
         if verdict.disable_endpoint:
-            self._settling.give_up(verdict.reason, gone=follow.endpoint.url)
+            anew = attempt.judge(due, sent, follow, now=now, jitter=jitter, moved=True)
+            instead = attempt.settled(due, sent, anew, started_at)
+            self._settling.gone(Gone(follow.endpoint.url, verdict.reason or "", instead))
         if self._settling.add(attempt.settled(due, sent, verdict, started_at), now):
             self._wake.set()
 
@@ -289,7 +291,7 @@ class EndpointLane:
         written, ours = await self._settling.write(held, lane, self._endpoint, now=now)
         self.lost = self.lost or not ours
         self.lane = replace(lane, until=self.lane.until)
-        if written.disable is not None:
+        if written.giving_up:
             self._orders = None  # read again before anything more is sent
             self._backlog.set_aside()
         for one in written.results:

@@ -5,7 +5,7 @@ Written together, in batches: a commit for each would cost more than the request
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.core.delivery import BLOCKED, Verdict
 from service.core.health import WELL, Health, after_failure
@@ -32,14 +32,27 @@ class Alarm:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A URL that asked for no more. `instead`: the attempt's result, should the endpoint not be there any more."""
+
+    url: str
+    reason: str
+    instead: Settled
+
+
 @dataclass(slots=True)
 class Unwritten:
-    """What is written in one go. `disable`: why the endpoint is given up; `gone`: the URL that asked for no more, if one did."""
+    """What is written in one go. `disable`: why the endpoint is given up, if not because it said that it is gone."""
 
     results: list[Settled] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     disable: str | None = None
-    gone: str | None = None
+    gone: list[Gone] = field(default_factory=list)
+
+    @property
+    def giving_up(self) -> bool:
+        return self.disable is not None or bool(self.gone)
 
 
 class Settling:
@@ -58,7 +71,7 @@ class Settling:
     @property
     def giving_up(self) -> bool:
         """Whether the endpoint is to be disabled: nothing more goes to it."""
-        return self._batch.disable is not None
+        return self._batch.giving_up
 
     def follow(self, endpoint: Endpoint) -> None:
         """Go on with the health that is stored: as the last owner left it, or as it was reset by hand."""
@@ -91,10 +104,11 @@ class Settling:
         if found.warn is not None:
             self._batch.alarms.append(Alarm(found.health.since or now, found.warn, reason))
         if found.disable and not self.giving_up:
-            self.give_up(f"no success for 5 days; the last attempt: {reason}")
+            self._batch.disable = f"no success for 5 days; the last attempt: {reason}"
 
-    def give_up(self, reason: str | None, *, gone: str | None = None) -> None:
-        self._batch.disable, self._batch.gone = reason, gone
+    def gone(self, said: Gone) -> None:
+        """Take the receiver's wish to be left alone."""
+        self._batch.gone.append(said)
 
     async def write(self, held: Lane, lane: Lane, endpoint: Endpoint | None, *, now: int) -> tuple[Unwritten, bool]:
         """Write what there is, and the lane's row if it is another than `held`.
@@ -104,28 +118,29 @@ class Settling:
         batch, self._batch = self._batch, Unwritten()
         health = self._health.dump() if self._health is not WELL else None
 
-        async def unit(tx: Connection, ledger: Ledger) -> bool:
+        async def unit(tx: Connection, ledger: Ledger) -> Unwritten | None:
             if not await lanes.hold(tx, lane):
                 await outbox.note_attempts(tx, [one.attempt for one in batch.results])
-                return False
-            await outbox.settle(tx, batch.results, now=now)
+                return None
+            found = await _as_it_stands(tx, lane.key, batch)
+            await outbox.settle(tx, found.results, now=now)
             if health != self._stored:
                 await endpoints.note_health(tx, lane.key, health)
             if endpoint is not None:
-                await _tell(tx, ledger, endpoint, batch)
+                await _tell(tx, ledger, endpoint, found)
             if lane is not held:
                 await lanes.save_health(tx, lane)
             failpoints.reach("before_settle_commit")
-            return True
+            return found
 
         try:
-            ours = await self._recorder.write(unit)
+            written = await self._recorder.write(unit)
         except BaseException:
             self._take_back(batch)
             raise
         failpoints.reach("after_settle")
         self._stored = health
-        return batch, ours
+        return written or batch, written is not None
 
     def _take_back(self, batch: Unwritten) -> None:
         """What could not be written waits again, before what has come since."""
@@ -134,20 +149,23 @@ class Settling:
             batch.results + since.results,
             batch.alarms + since.alarms,
             batch.disable or since.disable,
-            batch.gone if batch.disable is not None else since.gone,
+            batch.gone + since.gone,
         )
+
+
+async def _as_it_stands(tx: Connection, endpoint_id: str, batch: Unwritten) -> Unwritten:
+    """The same, unless who asked for no more is not where the endpoint is now: an attempt under way ends where it began."""
+    if not batch.gone:
+        return batch
+    found = await endpoints.by_id(tx, endpoint_id)
+    if found is None or any(one.url == found.url for one in batch.gone):
+        return replace(batch, disable=batch.gone[-1].reason)
+    instead = {one.instead.delivery_id: one.instead for one in batch.gone}
+    return replace(batch, results=[instead.get(one.delivery_id, one) for one in batch.results])
 
 
 async def _tell(tx: Connection, ledger: Ledger, endpoint: Endpoint, batch: Unwritten) -> None:
     for one in batch.alarms:
         await operations.warn(tx, ledger, endpoint, since=one.since, used=one.used, reason=one.reason)
-    if batch.disable is not None and not await _moved(tx, endpoint.id, batch.gone):
+    if batch.disable is not None:
         await operations.disable(tx, ledger, endpoint, batch.disable)
-
-
-async def _moved(tx: Connection, endpoint_id: str, gone: str | None) -> bool:
-    """Whether the URL that asked for no more is no longer the endpoint's: an attempt under way ends where it began."""
-    if gone is None:
-        return False
-    found = await endpoints.by_id(tx, endpoint_id)
-    return found is not None and found.url != gone

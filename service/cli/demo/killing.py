@@ -72,6 +72,7 @@ class Killing:
             await asyncio.sleep(self._rng.uniform(0, LIFE_SECONDS))
             await self._kill(running)
             running = await self._next_life()
+            await self._hear()
         placing += [asyncio.create_task(self._place(order)) for order in waiting]
         try:
             async with asyncio.timeout(within):
@@ -185,13 +186,11 @@ class Killing:
 
     async def _read(self) -> None:
         ledger = await self._get(f"{self._sandbox}/_sandbox/ledger")
-        received = await self._get(f"{self._subscriber}/_received")
+        received = await self._hear()
         for order in self.ledger.orders:
             order.jobs = [job for job in ledger["jobs"] if job["prompt"] == order.scene.prompt]
-            if order.id is not None:
-                order.received = [event for event in received if body_of(event)["data"].get("id") == order.id]
-                if not order.ended:
-                    order.task = await self._get(f"{self.url}/v1/tasks/{order.id}")
+            if order.id is not None and not order.ended:
+                order.task = await self._get(f"{self.url}/v1/tasks/{order.id}")
         known = {order.scene.prompt for order in self.ledger.orders}
         ours = {order.id for order in self.ledger.orders}
         self.ledger.strangers = [
@@ -206,6 +205,14 @@ class Killing:
         if last is not None and self._killed_at is not None:
             self.ledger.settled_seconds = max(0.0, last - (time.time() - (time.monotonic() - self._killed_at)))
         self._tell()
+
+    async def _hear(self) -> list[dict[str, Any]]:
+        """All that the subscriber received, with each order's own noted."""
+        received: list[dict[str, Any]] = await self._get(f"{self._subscriber}/_received")
+        for order in self.ledger.orders:
+            if order.id is not None:
+                order.received = [event for event in received if body_of(event)["data"].get("id") == order.id]
+        return received
 
     async def _gather(self) -> None:
         """The last word: the timelines, and taskrelay's own audit by its own command."""

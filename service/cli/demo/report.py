@@ -107,8 +107,8 @@ def verdict(played: Sequence[Played], seconds: float) -> list[str]:
         f"  PASS  {_count(len(played), 'task')}, {_count(bought, 'job')} bought, {_count(len(played), 'end')}, "
         f"{_count(len(ids), 'event')} delivered, 0 missing   ({seconds:.1f} s)",
         "",
-        "  Next:  taskrelay doctor    what your own settings still need",
-        "         taskrelay serve     the same service, for your own accounts",
+        "  Next:  make dev            (taskrelay dev) the same, and it stays up for your own requests",
+        "         make demo KILL=1    (taskrelay demo --kill) the same, with taskrelay killed -9 twenty times",
     ]
 
 

@@ -88,7 +88,7 @@ class Stage:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours alone; we pass it on in order
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None,
             limit=LONGEST_LINE,
         )
         ready: asyncio.Future[Mapping[str, object]] = asyncio.get_running_loop().create_future()
@@ -132,7 +132,7 @@ async def run_once(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        preexec_fn=partial(_die_with_parent, os.getpid()) if sys.platform == "linux" else None,
     )
     try:
         out, err = await running.communicate()
@@ -222,6 +222,8 @@ async def _end(child: Child) -> None:
     await child.pump
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """In the child: the kernel ends it should we be killed without a chance to."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # killed already, so the signal would never come
+        os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import signal
 import socket
@@ -54,15 +55,15 @@ def dev(
     json: Json = False,
 ) -> None:
     """Run a sandbox and a taskrelay to develop against: no account, nothing is paid. Ends at Ctrl-C."""
-    wanted = Wanted(
-        port=_port("--port", port, PORT),
-        sandbox_port=_port("--sandbox-port", sandbox_port, SANDBOX_PORT),
-        job_seconds=job_seconds,
-        verbose=verbose,
-        json=json,
-    )
     try:
         with opened(folder, fresh=fresh) as home:
+            wanted = Wanted(
+                port=_port("--port", port, PORT),
+                sandbox_port=_port("--sandbox-port", sandbox_port, SANDBOX_PORT),
+                job_seconds=job_seconds,
+                verbose=verbose,
+                json=json,
+            )
             ended = asyncio.run(_run(home, wanted))
     except HomeError as error:
         raise Stop(f"dev: {error}") from None
@@ -150,6 +151,7 @@ async def _come_up(stage: Stage, home: Home, wanted: Wanted) -> page.Up:
     home.write_settings(settings_text(sandbox_url, wanted.port, wanted.job_seconds))
     played = ["--port", str(wanted.sandbox_port), "--job-seconds", str(wanted.job_seconds), "--json"]
     sandbox, key = await asyncio.gather(stage.start("sandbox", ["sandbox", *played]), _key(home))
+    await _play_outputs(sandbox.url)
     serving = await stage.start("taskrelay", ["serve", "--host", HERE, "--port", str(wanted.port), "--json"])
     async with _client(url, key) as client:
         if (await client.get("/v1/whoami")).status_code == 401:  # of a database that is gone
@@ -168,6 +170,15 @@ async def _come_up(stage: Stage, home: Home, wanted: Wanted) -> page.Up:
         job_seconds=wanted.job_seconds,
         pids={child.name: child.running.pid for child in (sandbox, serving)},
     )
+
+
+async def _play_outputs(sandbox: str) -> None:
+    """Have the sandbox's links to outputs lead to itself: there a player finds the beginning of a film."""
+    import httpx
+
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        knobs = {"output_base": f"{sandbox}/_sandbox/outputs"}
+        (await client.patch(f"{sandbox}/_sandbox/knobs", json=knobs)).raise_for_status()
 
 
 async def _key(home: Home) -> str:
@@ -207,7 +218,8 @@ async def _stay(stage: Stage, up: page.Up, stopped: asyncio.Future[str], *, quie
                 waiting.cancel()
             await asyncio.wait([following, *ends])
         if not stopped.done():
-            raise StageError(_gone(next(child for child in stage.children if child.running.returncode is not None)))
+            gone = stage.ended()
+            raise StageError(_gone(gone) if gone is not None else "nobody reads what it says any more")
 
 
 def _gone(child: Child) -> str:
@@ -226,4 +238,5 @@ def called() -> str:
     if script.name != "taskrelay" or shutil.which("taskrelay") == str(script.absolute()):
         return "taskrelay"
     here = Path.cwd()
-    return str(script.absolute().relative_to(here)) if script.absolute().is_relative_to(here) else str(script)
+    near = script.absolute().is_relative_to(here)
+    return shlex.quote(str(script.absolute().relative_to(here) if near else script))

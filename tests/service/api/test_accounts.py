@@ -102,6 +102,8 @@ async def test_a_task_of_a_paused_account_says_that_a_person_must_resume_it(clie
     await order(client, "pause")
     coming = (await client.get(f"/v1/tasks/{made['id']}")).json()["next"]
     assert coming["at"] is None and "/v1/accounts/cloudsway/resume" in coming["reason"]
+    at_once = (await client.post("/v1/tasks", json=BODY)).json()["next"]
+    assert at_once["at"] is None and "/v1/accounts/cloudsway/resume" in at_once["reason"]
 
 
 async def test_a_refused_key_is_a_pause_with_its_reason_and_a_person_can_lift_it(

@@ -173,3 +173,16 @@ async def test_a_page_that_looked_long_enough_says_where_to_go_on(
         if after is None:
             break
     assert found == sorted(found, reverse=True) and len(found) == 4
+
+
+async def test_a_given_up_test_names_another_test_and_no_retry(client: httpx.AsyncClient, house: House) -> None:
+    made = (await client.post("/v1/endpoints", json={"url": "https://app.example.org/"})).json()
+    sample = (await client.post(f"/v1/endpoints/{made['id']}/test")).json()
+    assert sample["links"]["retry"] is None
+    await house.context.database.write(
+        lambda tx: tx.fetch("UPDATE deliveries SET status = 'exhausted', due_at = NULL, attempts = 1")
+    )
+    shown = (await client.get(f"/v1/deliveries/{sample['id']}")).json()
+    assert shown["links"]["retry"] is None
+    assert f"/v1/endpoints/{made['id']}/test makes another" in shown["next"]["reason"]
+    assert "/retry" not in shown["next"]["reason"]

@@ -28,6 +28,7 @@ def query(text: str, *known: str) -> Query:
         ("limit=1&limit=2", "/limit"),
         ("reference=%ff", ""),
         ("metadata.=x", "/metadata."),
+        ("metadata.%00=x", "/metadata.\ufffd"),
         ("&".join(f"metadata.k{n}=1" for n in range(100)), ""),
     ],
 )

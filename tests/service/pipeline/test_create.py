@@ -54,11 +54,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[CreateDesk]:
 
 
 async def test_what_is_stored_is_the_effective_request(desk: CreateDesk) -> None:
-    made = await create(
-        request(metadata={"order": "1"}, reference="r", webhook_url="https://a.example.org/x", deadline_seconds=60),
-        PROJECT,
-        desk,
-    )
+    wanted = request(metadata={"order": "1"}, reference="r", webhook_url="https://a.example.org/x", deadline_seconds=60)
+    made = (await create(wanted, PROJECT, desk)).task
     stored = (await desk.database.read(lambda tx: tasks.read(tx, [made.id])))[made.id]
     assert stored == made
     assert (made.metadata, made.unit_price, made.cost_unit) == ('{"order":"1"}', "0.01 USD", "unit")
@@ -76,7 +73,7 @@ async def test_the_lane_is_rungonly_for_what_is_on_disk(desk: CreateDesk) -> Non
     with pytest.raises(Unavailable):
         await create(request(), PROJECT, replace(desk, database=Broken()))  # type: ignore[arg-type]
     assert rung == []
-    made = await create(request(), PROJECT, desk)
+    made = (await create(request(), PROJECT, desk)).task
     assert rung == [((LaneKind.ACCOUNT, "cloudsway"), made.created_at)]
     lane = await desk.database.read(lambda tx: lanes.get(tx, LaneKind.ACCOUNT, "cloudsway"))
     assert lane is not None and lane.next_due_at == made.created_at
@@ -84,7 +81,7 @@ async def test_the_lane_is_rungonly_for_what_is_on_disk(desk: CreateDesk) -> Non
 
 async def test_who_loses_the_race_for_a_reference_hears_who_won(desk: CreateDesk) -> None:
     """On a database with several writers the check finds nothing and the insert is refused."""
-    winner = await create(request(reference="once"), PROJECT, desk)
+    winner = (await create(request(reference="once"), PROJECT, desk)).task
 
     class Racing:
         def __init__(self, real: Database) -> None:
@@ -155,7 +152,7 @@ def alternative(**more: Any) -> Alternative:
 
 async def test_a_fallback_without_a_name_of_its_own_is_another_account_where_there_is_one(desk: CreateDesk) -> None:
     two = {name: account(name, "cloudsway", None) for name in ("cloudsway", "second")}
-    made = await create(request(fallbacks=(alternative(),)), PROJECT, replace(desk, accounts=two))
+    made = (await create(request(fallbacks=(alternative(),)), PROJECT, replace(desk, accounts=two))).task
     assert (made.account, [one.account for one in fallback.load(made.fallbacks)]) == ("cloudsway", ["second"])
     faults = told(replace(desk, accounts=two), fallbacks=(alternative(), alternative()))
     assert set(faults) == {"/fallbacks/1"}
@@ -172,7 +169,7 @@ async def test_every_candidate_is_held_against_its_own_contract(desk: CreateDesk
 
 
 async def test_a_task_without_fallbacks_has_none(desk: CreateDesk) -> None:
-    assert (await create(request(), PROJECT, desk)).fallbacks == "[]"
+    assert (await create(request(), PROJECT, desk)).task.fallbacks == "[]"
 
 
 def test_what_has_no_shape_and_what_the_contract_adds_are_told_together(desk: CreateDesk) -> None:
@@ -210,8 +207,8 @@ async def test_of_several_accounts_one_that_is_paused_is_chosen_only_when_all_ar
     async def pause(name: str) -> None:
         await desk.database.write(lambda tx: lanes.order(tx, name, care=Care(paused_at=1).dump(), holds=None))
 
-    assert (await create(request(), PROJECT, desk)).account == "cloudsway"
+    assert (await create(request(), PROJECT, desk)).task.account == "cloudsway"
     await pause("second")
-    assert (await create(request(), PROJECT, desk)).account == "cloudsway", "though it has more to do"
+    assert (await create(request(), PROJECT, desk)).task.account == "cloudsway", "though it has more to do"
     await pause("cloudsway")
-    assert (await create(request(), PROJECT, desk)).account == "second"
+    assert (await create(request(), PROJECT, desk)).task.account == "second"

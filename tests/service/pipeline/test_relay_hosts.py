@@ -88,11 +88,15 @@ async def test_a_busy_lane_takes_turns_with_one_that_has_little(rig: Rig) -> Non
     receiver = Receiver()
     async with serving(receiver) as host:
         project = await rig.project()
-        await rig.endpoint(project, url=f"http://127.0.0.1:{host.port}/busy")
+        busy = await rig.endpoint(project, url=f"http://127.0.0.1:{host.port}/busy")
         for _ in range(10):
             await ended(rig, project)
         quiet = await rig.endpoint(project, url=f"http://127.0.0.1:{host.port}/quiet")
         await ended(rig, project)
+        for endpoint in (busy, quiet):  # both stand in line before anybody is answered
+            worker = await sending(rig, endpoint)
+            while await worker.run_once():
+                pass
         receiver.open.set()
         await rig.settle()
         assert await rig.deliveries(quiet) == [("delivered", 1)]

@@ -51,7 +51,7 @@ async def test_after_gone_nothing_more_is_started_while_another_attempt_is_still
         sender.cancel()
 
 
-async def test_gone_from_a_url_that_was_left_meanwhile_does_not_disable_the_endpoint_at_its_new_one(rig: Rig) -> None:
+async def test_gone_from_a_url_that_was_left_meanwhile_is_a_failure_and_tried_again_at_the_new_one(rig: Rig) -> None:
     project = await rig.project()
     assert rig.network is not None
     endpoint = await rig.endpoint(project, url=f"{rig.network.subscriber_url}/old")
@@ -65,12 +65,10 @@ async def test_gone_from_a_url_that_was_left_meanwhile_does_not_disable_the_endp
     while worker._settling:
         await worker.run_once()
     assert await rig.rows("SELECT status FROM endpoints") == [("active",)]
-    await ended(rig, project)
-    worker.ring(rig.clock())
-    await worker.run_once()
-    await soon(rig.subscriber.until(2))
-    await worker.stop()
+    assert await rig.deliveries(endpoint) == [("pending", 1)]
+    await rig.stretch(60)
     assert [(one.path, one.status) for one in rig.received()] == [("/old", 410), ("/new", 204)]
+    assert await rig.deliveries(endpoint) == [("delivered", 2)]
 
 
 async def test_gone_never_disables_the_hidden_endpoint_of_many_urls(rig: Rig) -> None:
