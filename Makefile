@@ -75,7 +75,7 @@ polling: $(READY) ## how often a provider without pushes is asked, and how late 
 	@$(VENV)/bin/python -m tests.polling $(ARGS)
 
 clean: ## remove the environment, caches and what the demo left
-	@rm -rf $(VENV) .demo .ci/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) .demo .taskrelay-dev .ci/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	@find service storage tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew whenever the lock or the metadata changed, so that nothing the lock no longer names stays behind. pip is the

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -233,7 +233,7 @@ async def _as_it_is(link: object) -> None:
 
 
 async def _pause() -> None:
-    await asyncio.sleep(PAUSE_SECONDS * (0.5 + random.random()))  # noqa: S311 (spreads replicas that met, keeps no secret)
+    await asyncio.sleep(PAUSE_SECONDS * (0.5 + random.random()))  # spreads replicas that met
 
 
 def _passes(error: BaseException) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,10 @@ import typer.main
 
 from service.cli.app import app
 from service.cli.client import CLIENT_VARIABLES
+from service.cli.demo.stage import clean_environment, free_port
+from service.cli.dev.command import PORT
 from service.settings import shape
+from tests.service.cli.processes import SECONDS, Running
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
@@ -119,7 +125,31 @@ def test_every_command_in_the_text_exists_with_its_options(page: str) -> None:
 
 def test_the_first_task_is_among_the_commands_that_were_tried() -> None:
     tried = {" ".join(words[:2]) for words in commands(in_code(NAMED["README.md"]))}
-    assert {"keys create", "sandbox --port", "serve", "doctor"} <= tried
+    assert {"tasks why", "audit", "init --provider", "doctor", "keys create", "serve"} <= tried
+    targets = re.findall(r"^make ([a-z-]+)", in_code(NAMED["README.md"]), re.MULTILINE)
+    assert targets[:2] == ["demo", "dev"]
+
+
+@pytest.mark.slow
+def test_the_first_task_works_as_printed_while_dev_runs(tmp_path: Path) -> None:
+    lines = next(block for _, block in FENCE.findall(NAMED["README.md"]) if "order-8841" in block)
+    [(usual, port)] = re.findall(r"(http://127\.0\.0\.1:(\d+)) TASKRELAY_KEY", lines)
+    assert int(port) == PORT
+    ports = free_port(), free_port()
+    options = ("--port", str(ports[0]), "--sandbox-port", str(ports[1]), "--job-seconds", "0.5")
+    with Running.start("dev", *options, cwd=tmp_path) as dev:
+        dev.until(lambda line: "What happens to your tasks" in line)
+        (tmp_path / ".venv/bin").mkdir(parents=True)
+        (tmp_path / ".venv/bin/activate").write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
+        script = "set -e\n" + lines.replace(usual, f"http://127.0.0.1:{ports[0]}")
+        pasted = subprocess.run(
+            ["sh", "-c", script], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=SECONDS
+        )
+        assert dev.end() == 0
+    assert pasted.returncode == 0, pasted.stdout + pasted.stderr
+    task, end = json.JSONDecoder().raw_decode(pasted.stdout)
+    assert (task["status"], task["reference"]) == ("succeeded", "order-8841")
+    assert task["id"] in pasted.stdout[end:]
 
 
 @pytest.mark.parametrize("page", NAMED)

@@ -16,6 +16,7 @@ from service.cli import (
     endpoints,
     event_types,
     events,
+    init,
     keys,
     listen,
     sandbox,
@@ -58,6 +59,7 @@ def root(
     """Buys generation tasks once, learns how they end, tells every subscriber."""
 
 
+app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("probe")(probe.probe)

@@ -185,6 +185,13 @@ def test_a_first_start_says_what_it_made_and_what_is_missing(tmp_path: Path) -> 
     assert f"made {secret}" not in "\n".join(again.said)
 
 
+def test_with_postgresql_and_no_keys_it_refuses_and_makes_none(tmp_path: Path) -> None:
+    refused = run(*SERVE, cwd=tmp_path, settings={"TASKRELAY_DATABASE_URL": "postgresql://127.0.0.1:1/relay"})
+    assert refused.returncode == 1
+    assert "postgresql" in refused.stderr or "TASKRELAY_SECRET_KEYS is not set" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_worker_has_no_door_and_an_api_has_no_lanes(tmp_path: Path) -> None:
     with Running.start("serve", "--roles", "work", "--json", cwd=tmp_path) as worker:
