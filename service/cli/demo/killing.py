@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -137,7 +137,7 @@ class Killing:
         self.ledger.kills += 1
         if not again:  # nobody was served in between, so that recovery goes on
             self._killed_at = time.monotonic()
-        await self._look()
+        self._tell()
 
     # The orders
 
@@ -185,23 +185,34 @@ class Killing:
     # What everybody knows
 
     async def _read(self) -> None:
-        """What everybody knows: the two that are never killed, then taskrelay."""
-        await self._look()
-        for order in self.ledger.orders:
-            if order.id is not None and not order.ended:
-                order.task = await self._get(f"{self.url}/v1/tasks/{order.id}")
-
-    async def _look(self) -> None:
         ledger = await self._get(f"{self._sandbox}/_sandbox/ledger")
-        received = await self._get(f"{self._subscriber}/_received")
+        received = await self._hear()
         for order in self.ledger.orders:
             order.jobs = [job for job in ledger["jobs"] if job["prompt"] == order.scene.prompt]
-            order.received = [event for event in received if body_of(event)["data"].get("reference") == order.reference]
-        self.ledger.strangers = _strangers(self.ledger.orders, ledger["jobs"], received)
+            if order.id is not None and not order.ended:
+                order.task = await self._get(f"{self.url}/v1/tasks/{order.id}")
+        known = {order.scene.prompt for order in self.ledger.orders}
+        ours = {order.id for order in self.ledger.orders}
+        self.ledger.strangers = [
+            f"{job['id']}: bought for nobody" for job in ledger["jobs"] if job["prompt"] not in known
+        ]
+        self.ledger.strangers += [
+            f"{event['webhook_id']}: told of no order of ours"
+            for event in received
+            if body_of(event)["data"].get("id") not in ours
+        ]
         last = max((event["received_at"] for event in received), default=None)
         if last is not None and self._killed_at is not None:
             self.ledger.settled_seconds = max(0.0, last - (time.time() - (time.monotonic() - self._killed_at)))
         self._tell()
+
+    async def _hear(self) -> list[dict[str, Any]]:
+        """All that the subscriber received, with each order's own noted."""
+        received: list[dict[str, Any]] = await self._get(f"{self._subscriber}/_received")
+        for order in self.ledger.orders:
+            if order.id is not None:
+                order.received = [event for event in received if body_of(event)["data"].get("id") == order.id]
+        return received
 
     async def _gather(self) -> None:
         """The last word: the timelines, and taskrelay's own audit by its own command."""
@@ -219,23 +230,6 @@ class Killing:
     async def _get(self, url: str) -> Any:
         headers = self._headers if url.startswith(self.url) else {}
         return (await self._client.get(url, headers=headers)).raise_for_status().json()
-
-
-def _strangers(
-    orders: Sequence[Order], jobs: Sequence[Mapping[str, Any]], received: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """Jobs and events that are nobody's: each would be a promise broken."""
-    prompts, ids = {order.scene.prompt for order in orders}, {order.id for order in orders}
-    told = [(event["webhook_id"], body_of(event)["data"]) for event in received]
-    return [
-        *(f"{job['id']}: bought for nobody" for job in jobs if job["prompt"] not in prompts),
-        # Until its order is acknowledged, a task is known by its reference alone.
-        *(
-            f"{name}: of no task that was acknowledged"
-            for name, task in told
-            if None not in ids and task.get("id") not in ids
-        ),
-    ]
 
 
 def _acknowledged(reply: httpx.Response) -> str | None:

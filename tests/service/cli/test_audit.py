@@ -40,6 +40,7 @@ def test_the_ledger_is_told_to_people_and_programs(relay: Relay) -> None:
     assert "pushes nobody owns              (needs a key with scope admin)" in shown.stdout
 
 
+@pytest.mark.slow
 def test_what_was_taken_away_on_purpose_is_listed_and_the_exit_says_so(relay: Relay) -> None:
     task = done(relay, *BUY, "--webhook-url", f"{relay.sandbox}/nowhere")
     with sqlite3.connect(relay.folder / "taskrelay.db", timeout=10) as raw:

@@ -32,6 +32,7 @@ def test_a_serving_database_is_copied_and_the_copy_restored_elsewhere(relay: Rel
     assert "what was there before is" in told.stdout and "looks for what was bought since" in told.stdout
 
 
+@pytest.mark.slow
 def test_a_served_database_is_not_replaced(relay: Relay, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     run_json("db", "backup", str(target), cwd=relay.folder, settings=relay.settings)
@@ -53,6 +54,7 @@ def test_pushes_of_unknown_tasks_are_listed_with_the_task_they_name(relay: Relay
     assert "task_01M" in run("db", "orphans", cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_another_engine_has_tools_of_its_own(tmp_path: Path) -> None:
     settings = {
         "TASKRELAY_DATABASE_URL": "postgresql://u@localhost/t",

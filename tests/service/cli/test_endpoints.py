@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.service.cli.conftest import Relay
 from tests.service.cli.inside import said, said_json
 from tests.service.cli.processes import run, run_json
@@ -9,6 +11,7 @@ from tests.service.cli.processes import run, run_json
 HOOK = "http://127.0.0.1:9/hook"
 
 
+@pytest.mark.slow
 def test_an_endpoint_is_made_listed_and_deleted_and_its_secret_shown_once(relay: Relay) -> None:
     made = run_json("endpoints", "create", HOOK, "--event", "task.failed", "--event", "endpoint.*",
                     "--description", "mine", cwd=relay.folder, settings=relay.client)  # fmt: skip

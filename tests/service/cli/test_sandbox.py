@@ -155,6 +155,7 @@ def test_a_secret_that_is_none_is_refused_without_repeating_it(tmp_path: Path) -
     assert ended.returncode == 1 and "whsec_ and base64" in ended.stderr
 
 
+@pytest.mark.slow
 def test_it_misbehaves_as_a_subscriber_too_when_asked(tmp_path: Path) -> None:
     with Running.start("sandbox", "--port", "0", "--hostile", "0", "--json", cwd=tmp_path) as sandbox:
         cases = sandbox.ready()["hostile"]

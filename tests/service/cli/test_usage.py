@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.service.cli.conftest import Relay
 from tests.service.cli.processes import run, run_json
 from tests.service.cli.test_db import submitted
 
 
+@pytest.mark.slow
 def test_what_tasks_came_to_is_shown_as_a_table_and_as_a_document(relay: Relay) -> None:
     task = submitted(relay)
     shown = run("usage", "--by", "account", cwd=relay.folder, settings=relay.client)

@@ -77,6 +77,7 @@ def test_a_task_is_explained_by_its_reference_to_people_and_programs(relay: Rela
     ]
 
 
+@pytest.mark.slow
 def test_a_purchase_in_doubt_is_explained_with_the_commands_that_settle_it(relay: Relay) -> None:
     buy = ("submit", "why [sandbox: lost-reply]", "-p", "ulazai", "-m", "kling-3.0", "--reference", "why-2")
     id = done(relay, *buy)["id"]

@@ -60,6 +60,7 @@ def known(made: Durations, account: str = "cloudsway") -> tuple[tuple[int, int],
     return tuple((round(after / 10), round(by / 10)) for after, by in whole.spans)
 
 
+@pytest.mark.slow
 async def test_a_provider_that_is_slower_than_stated_is_soon_asked_later_and_less(rig: Rig) -> None:
     rig.account("ulazai", callbacks=Callbacks.OFF)
     made, project = learning(rig), await rig.project()
@@ -86,6 +87,7 @@ async def test_a_provider_that_is_faster_than_stated_is_soon_asked_sooner(rig: R
     assert last[2] < first[2] / 2
 
 
+@pytest.mark.slow
 async def test_what_was_learned_outlives_a_restart(rig: Rig) -> None:
     rig.account("ulazai", callbacks=Callbacks.OFF)
     made, project = learning(rig), await rig.project()
