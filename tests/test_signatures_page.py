@@ -32,22 +32,27 @@ def signed(*signers: Signer, late: int = 0) -> dict[str, str]:
     return {"webhook-id": "evt_1", "webhook-timestamp": str(stamp), "webhook-signature": made}
 
 
-# headers, body, keys of the receiver, what it must say
-CASES: list[tuple[dict[str, str], bytes, list[Signer], bool]] = [
-    (signed(NEW), BODY, [NEW], True),
-    (signed(NEW, OLD), BODY, [OLD], True),
-    (signed(NEW, OLD), BODY, [OTHER, NEW], True),
-    (signed(NEW), BODY, [OTHER], False),
-    (signed(NEW), BODY + b" ", [NEW], False),
-    (signed(NEW, late=3600), BODY, [NEW], False),
-    (signed(NEW) | {"webhook-signature": "v1a,AAAA v2,x v1a"}, BODY, [NEW], False),
-    (signed(), BODY, [NEW], False),
-]
+Case = tuple[dict[str, str], bytes, list[Signer], bool]  # headers, body, keys of the receiver, what it must say
+KINDS = 8
 
 
-@pytest.mark.parametrize("case", range(len(CASES)))
+def cases() -> list[Case]:
+    """Signed when they are asked for: receivers refuse what is five minutes old, and the tests before may take that long."""
+    return [
+        (signed(NEW), BODY, [NEW], True),
+        (signed(NEW, OLD), BODY, [OLD], True),
+        (signed(NEW, OLD), BODY, [OTHER, NEW], True),
+        (signed(NEW), BODY, [OTHER], False),
+        (signed(NEW), BODY + b" ", [NEW], False),
+        (signed(NEW, late=3600), BODY, [NEW], False),
+        (signed(NEW) | {"webhook-signature": "v1a,AAAA v2,x v1a"}, BODY, [NEW], False),
+        (signed(), BODY, [NEW], False),
+    ]
+
+
+@pytest.mark.parametrize("case", range(KINDS))
 def test_the_python_on_the_page(case: int) -> None:
-    headers, body, keys, fits = CASES[case]
+    headers, body, keys, fits = cases()[case]
     page: dict[str, Any] = {}
     exec(compile(sample("python"), "signatures.md", "exec"), page)
     assert page["verify"](headers, body, [key.public_text for key in keys]) is fits
@@ -57,15 +62,17 @@ def test_the_python_on_the_page(case: int) -> None:
 @pytest.mark.skipif(NODE is None, reason="needs node, which nothing else here does")
 def test_the_javascript_on_the_page(tmp_path: Path) -> None:
     (tmp_path / "verify.mjs").write_text(sample("js"), encoding="utf-8")
-    cases = [(headers, body.decode(), [key.public_text for key in keys]) for headers, body, keys, _ in CASES]
+    made = cases()
+    given = [(headers, body.decode(), [key.public_text for key in keys]) for headers, body, keys, _ in made]
     (tmp_path / "run.mjs").write_text(
         'import { verify } from "./verify.mjs";\n'
-        f"const cases = {json.dumps(cases)};\n"
+        f"const cases = {json.dumps(given)};\n"
         "console.log(JSON.stringify(cases.map(([h, b, k]) => verify(h, Buffer.from(b), k))));\n",
         encoding="utf-8",
     )
     ended = subprocess.run([str(NODE), "run.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    assert json.loads(ended.stdout) == [fits for *_, fits in CASES]
+    assert len(made) == KINDS
+    assert json.loads(ended.stdout) == [fits for *_, fits in made]
 
 
 def test_every_verdict_is_on_the_page() -> None:
