@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from storage import callbacks, tasks
+from storage import callbacks, feed, tasks
 from storage.database import Connection, Row
 from storage.dialect import select
 from storage.records import Event, ObservationRow, Task, light
@@ -23,12 +23,14 @@ HISTORY = """
      ORDER BY task_id, version
 """
 
-EVENTS = """
-    SELECT id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, position
+EVENTS = select(
+    feed.COLUMNS,
+    """
       FROM events
      WHERE task_id IN (SELECT /*sqlite:*/ value FROM json_each(:tasks) /*postgres: unnest(:tasks::text[]) */)
      ORDER BY task_id, sequence
-"""
+""",
+)
 
 NOTES = """
     SELECT task_id, version, kind
@@ -53,7 +55,7 @@ async def page(tx: Connection, *, after: str, batch: int) -> list[Life]:
     found = [tasks.from_row(row) for row in await tx.fetch(PAGE, {"after": after, "batch": batch})]
     ids = {"tasks": [task.id for task in found]}
     history = _grouped((row.task_id, row) for row in map(callbacks.from_row, await tx.fetch(HISTORY, ids)))
-    events = _grouped((str(row[2]), _event(row)) for row in await tx.fetch(EVENTS, ids))
+    events = _grouped((str(row[2]), feed.from_row(row)) for row in await tx.fetch(EVENTS, ids))
     notes = _grouped(map(_note, await tx.fetch(NOTES, ids)))
     return [
         Life(
@@ -75,19 +77,3 @@ def _grouped(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
 
 def _note(row: Row) -> tuple[str, tuple[int, str]]:
     return str(row[0]), (int(str(row[1])), str(row[2]))
-
-
-def _event(row: Any) -> Event:
-    return Event(
-        id=row[0],
-        project_id=row[1],
-        task_id=row[2],
-        provider=row[3],
-        model=row[4],
-        type=row[5],
-        sequence=row[6],
-        created_at=row[7],
-        body=bytes(row[8]),
-        hard=bool(row[9]),
-        position=row[10],
-    )

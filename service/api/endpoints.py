@@ -42,7 +42,7 @@ async def create(call: Call) -> Response:
         project_id=call.project_id,
         created_at=now,
         updated_at=now,
-        **stated,  # type: ignore[arg-type]
+        **stated,  # type: ignore[arg-type]  # read and judged field by field in settings_of
     )
     spare = spare_key(call, endpoint.signatures, now)
 
@@ -110,7 +110,7 @@ async def change(call: Call) -> Response:
         found = await endpoints.lock(tx, endpoint_id, call.project_id)
         if found is None:
             return None
-        changed = replace(found, updated_at=now, **stated)  # type: ignore[arg-type]
+        changed = replace(found, updated_at=now, **stated)  # type: ignore[arg-type]  # judged in settings_of
         if changed.url != found.url:
             changed = replace(changed, health=None)  # what failed was elsewhere
         await endpoints.save(tx, changed)

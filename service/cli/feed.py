@@ -8,10 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from service.cli.client import Api, refusal, why
 from service.cli.sse import Blocks
 from service.cli.terminal import UNREACHABLE, Stop
+
+if TYPE_CHECKING:
+    import httpx
 
 STREAM, LIST = "/v1/events/stream", "/v1/events"
 QUIET_SECONDS = 40.0  # the stream gives a sign of life every 15 s
@@ -108,8 +112,8 @@ class Feed:
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError, ValueError) as error:
             raise Lost(f"the line broke ({why(error)})") from None
 
-    def _refused(self, reply: object) -> None:
-        text, code, facts = refusal(reply)  # type: ignore[arg-type]
+    def _refused(self, reply: httpx.Response) -> None:
+        text, code, facts = refusal(reply)
         if facts.get("code") and facts.get("status") in FINAL:
             raise Stop(text, code, facts)
         self._leave(f"the stream is refused ({facts.get('status')})", ASK_FOR_SECONDS)
