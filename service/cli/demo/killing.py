@@ -65,21 +65,20 @@ class Killing:
         await self._bring_up()
         running = await self._live()
         await self._subscribe()
-        placing = []
+        placing: list[asyncio.Task[None]] = []
         waiting = iter(self.ledger.orders)
-        while self.ledger.kills < KILLS:
-            placing += [asyncio.create_task(self._place(order)) for order in islice(waiting, 1)]
-            await asyncio.sleep(self._rng.uniform(0, LIFE_SECONDS))
-            await self._kill(running)
-            running = await self._next_life()
-            await self._hear()
-        placing += [asyncio.create_task(self._place(order)) for order in waiting]
         try:
-            async with asyncio.timeout(within):
-                await self._until_told()
-        except TimeoutError:
-            pass  # the ledger says what is missing
-        finally:
+            while self.ledger.kills < KILLS:
+                placing += [asyncio.create_task(self._place(order)) for order in islice(waiting, 1)]
+                await asyncio.sleep(self._rng.uniform(0, LIFE_SECONDS))
+                await self._kill(running)
+                running = await self._next_life()
+                await self._hear()
+            placing += [asyncio.create_task(self._place(order)) for order in waiting]
+            with suppress(TimeoutError):  # the ledger says what is missing
+                async with asyncio.timeout(within):
+                    await self._until_told()
+        finally:  # before the client is closed that they ask with
             for one in placing:
                 one.cancel()
             await asyncio.gather(*placing, return_exceptions=True)
