@@ -56,11 +56,16 @@ class Database(Protocol):
 async def open_database(url: str, *, clock: Callable[[], int]) -> Database:
     """Open, check and migrate the database that `url` names. `clock`: microseconds UTC, where the engine has none.
 
-    `sqlite:///relative.db`, `sqlite:////absolute.db`. Raises ValueError for another scheme, `StorageError` when the file cannot be used.
+    `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…`. Raises ValueError for another scheme, `StorageError` when it
+    cannot be used. SQLite is migrated here; PostgreSQL by `taskrelay db migrate` alone, because other replicas may be serving.
     """
     if url.startswith("sqlite:///"):
         from storage.sqlite import SQLiteDatabase
 
         return await SQLiteDatabase.open(url.removeprefix("sqlite:///"), clock=clock)
+    if url.startswith("postgresql://"):
+        from storage.postgres import PostgresDatabase
+
+        return await PostgresDatabase.open(url)
     scheme = url.split(":", 1)[0]
-    raise ValueError(f"no storage engine for {scheme!r}: use sqlite:///file.db")
+    raise ValueError(f"no storage engine for {scheme!r}: use sqlite:///file.db or postgresql://user@host/name")

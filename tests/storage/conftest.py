@@ -16,7 +16,6 @@ import pytest
 
 from storage import migrate
 from storage.database import Database, open_database
-from storage.postgres import PostgresDatabase
 
 Opener = Callable[[], Awaitable[Database]]
 
@@ -64,11 +63,7 @@ async def opener(url: str, clock: Clock) -> AsyncIterator[Opener]:
     opened: list[Database] = []
 
     async def open_one() -> Database:
-        database: Database
-        if url.startswith("postgresql:"):
-            database = await PostgresDatabase.open(url)  # not to be had by its URL before the whole service runs on it
-        else:
-            database = await open_database(url, clock=clock)
+        database = await open_database(url, clock=clock)
         opened.append(database)
         return database
 
