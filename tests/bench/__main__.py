@@ -1,4 +1,5 @@
-"""`make bench`: callbacks durable, deliveries signed and recorded, idle latency, memory, fairness; each beside its bare ceiling.
+"""`make bench`: callbacks durable, deliveries signed and recorded, idle latency, memory, fairness, each beside its bare
+ceiling; and PostgreSQL beside SQLite.
 
 Compared runs are interleaved and reported as medians; the measured process has one core, the generator the other. Ratios hold from
 machine to machine, absolutes do not. Writes `bench.json`.
@@ -17,8 +18,9 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from tests.bench import fair_submits, fairness, idle, ingest, relaying
+from tests.bench import fair_submits, fairness, idle, ingest, relaying, replicas
 from tests.bench.row import Row, show
+from tests.bench.stage import CORES
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
@@ -48,12 +50,17 @@ async def memory(folder: Path, given: argparse.Namespace, tell: Tell) -> Sequenc
     return [await relaying.memory(folder / "memory", given.queued)]
 
 
+async def second_engine(folder: Path, given: argparse.Namespace, tell: Tell) -> Sequence[Row]:
+    return await replicas.rows(folder, given.count // 2, given.rounds, tell)
+
+
 PARTS: dict[str, Part] = {
     "callbacks": callbacks,
     "deliveries": deliveries,
     "latency": latency,
     "fair": fair,
     "memory": memory,
+    "replicas": second_engine,
 }
 
 
@@ -74,9 +81,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=300, help="idle latency samples")
     parser.add_argument("--queued", type=int, default=100_000, help="deliveries owed while memory is read")
     given = parser.parse_args()
-    cores = os.sched_getaffinity(0)
-    if len(cores) > 1:
-        os.sched_setaffinity(0, cores - {min(cores)})
+    if len(CORES) > 1:
+        os.sched_setaffinity(0, CORES - {min(CORES)})
     rows = uvloop.run(bench(given))
     show(console, rows)
     figures = {name: figure for row in rows for name, figure in row.figures.items()}

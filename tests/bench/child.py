@@ -135,7 +135,7 @@ async def bare_loop(url: str, count: int, body: bytes) -> None:
 
 
 def main() -> None:
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.sched_setaffinity(0, {int(core) for core in os.environ["BENCH_CORES"].split()})
     match sys.argv[1:]:
         case ["bare"]:
             uvloop.run(bare())

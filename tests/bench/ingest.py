@@ -43,9 +43,9 @@ async def ceiling(count: int) -> float:
 class Ingest:
     """One database and one account mode; each round sends callbacks of tasks not used before."""
 
-    def __init__(self, folder: Path, callbacks: str) -> None:
+    def __init__(self, folder: Path, callbacks: str, *, url: str | None = None) -> None:
         os.mkdir(folder)
-        self.env = environment(folder, callbacks=callbacks)
+        self.env = environment(folder, callbacks=callbacks, url=url)
         self.settings: Settings = load(self.env)
         self.used = 0
         self.rates: list[float] = []

@@ -51,11 +51,12 @@ async def loop(url: str, count: int) -> float:
         return heard["sent"] / heard["seconds"]
 
 
-async def relayed(folder: Path, url: str, count: int, manners: Manners) -> float:
+async def relayed(folder: Path, hook: str, count: int, manners: Manners, *, url: str | None = None) -> float:
+    """Deliveries a second. `url`: of the database, where it is not a file in the folder."""
     os.mkdir(folder)
-    env = environment(folder, callbacks="trust")
+    env = environment(folder, callbacks="trust", url=url)
     settings = load(env)
-    to = await seed.tenant(settings, url, in_flight=64, manners=manners)
+    to = await seed.tenant(settings, hook, in_flight=64, manners=manners)
     await seed.deliveries(settings, to, count)
     async with child("relay", "120", env=env) as relay:
         await relay.hear()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import orjson
 
+CORES = os.sched_getaffinity(0)
+
 
 class Child:
     """A measured process. `tell` sends it a line, `hear` reads its next JSON line."""
@@ -33,7 +35,8 @@ class Child:
 
 
 @asynccontextmanager
-async def child(*arguments: str, env: dict[str, str]) -> AsyncIterator[Child]:
+async def child(*arguments: str, env: dict[str, str], pinned: bool = True) -> AsyncIterator[Child]:
+    """`pinned`: to the first core, which nobody else then has; else it shares all of them."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -41,7 +44,7 @@ async def child(*arguments: str, env: dict[str, str]) -> AsyncIterator[Child]:
         *arguments,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, **env},
+        env={**os.environ, **env, "BENCH_CORES": " ".join(map(str, {min(CORES)} if pinned else CORES))},
     )
     try:
         yield Child(process)
@@ -51,10 +54,14 @@ async def child(*arguments: str, env: dict[str, str]) -> AsyncIterator[Child]:
         await process.wait()
 
 
-def environment(folder: Path, *, callbacks: str, provider: str = "http://127.0.0.1:9") -> dict[str, str]:
+def environment(
+    folder: Path, *, callbacks: str, provider: str = "http://127.0.0.1:9", url: str | None = None
+) -> dict[str, str]:
+    """`url`: of the database, where it is not a file in the folder."""
     account = "TASKRELAY_ACCOUNTS__CLOUDSWAY__"
     return {
-        "TASKRELAY_DATABASE_URL": f"sqlite:///{folder}/bench.db",
+        "TASKRELAY_DATABASE_URL": url or f"sqlite:///{folder}/bench.db",
+        "TASKRELAY_SECRET_KEYS": "a-key-of-the-bench-the-same-for-all-of-its-processes",
         "TASKRELAY_PUBLIC_URL": "https://relay.example.org",
         f"{account}API_KEY": "bench",
         f"{account}BASE_URL": provider,
