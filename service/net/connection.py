@@ -32,6 +32,9 @@ class Patience:
     linger_seconds: float = 5.0
     unread_seconds: float = 30.0
     stopping_seconds: float = 5.0  # for the rest of a request, or for reading an answer, once we are told to stop
+    first_seconds: float = (
+        1.0  # for the first word of a new connection then: a balancer's request is on its way to us alone
+    )
 
 
 def _answer(status: int, code: str, title: str, detail: str, *more: tuple[bytes, bytes]) -> tuple[Any, bytes]:
@@ -131,6 +134,8 @@ class Connection(HttpToolsProtocol):
         else:
             self.app = self._app
         super().on_headers_complete()
+        if self._stopping:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -161,18 +166,26 @@ class Connection(HttpToolsProtocol):
             if self._over or self.transport.is_closing() or self.transport.get_write_buffer_size():
                 self.transport.abort()  # it does not read, or does not end
             elif self._stopping:
-                self._hang_up(STOPPING)
+                self._hang_up(None if self._silent() else STOPPING)
             else:
                 self._hang_up(TOO_SLOW if self._in_head else None)
 
     def shutdown(self) -> None:
         """Finish the answer in the making; whoever still owes us something has little time left for it."""
-        super().shutdown()
         self._stopping = True
+        made_at = self.until - self.patience.head_seconds
+        if self._silent() and self.loop.time() < made_at + self.patience.first_seconds:
+            self.until = made_at + self.patience.first_seconds
+            return
+        super().shutdown()
         if self._paused is not None:
             self._paused = self.loop.time(), self._paused[1]
         elif self.transport.is_closing() or (self.cycle is not None and self.cycle.more_body):
             self._wait(self.patience.stopping_seconds)
+
+    def _silent(self) -> bool:
+        """Whether nothing was ever said on it."""
+        return self.cycle is None and not self._in_head
 
     def _answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete

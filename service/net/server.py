@@ -64,11 +64,32 @@ class Server(uvicorn.Server):
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        last = asyncio.create_task(self._let_in_the_last([listener.dup() for listener in sockets or []]))
         await super().shutdown(sockets)
+        await last
         if self.server_state.tasks:  # cut off: they say so to their clients
             await asyncio.wait(self.server_state.tasks, timeout=1.0)
         if self._looking is not None:
             self._looking.cancel()
+
+    async def _let_in_the_last(self, listeners: list[socket.socket]) -> None:
+        """Those whom the kernel let in for us while we were busy: were the last descriptor closed on them, it would reset them.
+
+        By now the loop accepts no more. A balancer that has seen the connection made sends no push or order to anybody else.
+        """
+        waiting = [client for listener in listeners for client in _waiting(listener)]
+        for listener in listeners:
+            listener.close()
+        for client in waiting:
+            await self._let_in(client)
+
+    async def _let_in(self, client: socket.socket) -> None:
+        def connection() -> Connection:
+            return Connection(self.config, self.server_state, self.lifespan.state)
+
+        with contextlib.suppress(OSError):  # it went away
+            _, made = await asyncio.get_running_loop().connect_accepted_socket(connection, client)
+            made.shutdown()
 
     async def _look(self) -> None:
         """Close connections whose client keeps us waiting."""
@@ -78,6 +99,15 @@ class Server(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.look(now)
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that nobody has accepted yet."""
+    with contextlib.suppress(OSError):  # no more
+        while True:
+            client, _ = listener.accept()
+            client.setblocking(False)
+            yield client
 
 
 def listen(host: str, port: int) -> socket.socket:

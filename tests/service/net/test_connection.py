@@ -302,3 +302,23 @@ async def test_a_stop_finishes_what_is_in_the_making_and_waits_for_nobody_else()
         go_on.set()
         last = await making.read()
         assert last.startswith(b"HTTP/1.1 200") and b"connection: close" in last
+
+
+async def test_a_stop_waits_a_moment_for_the_first_word_of_a_new_connection() -> None:
+    patience = Patience(first_seconds=LONG, head_seconds=LONG)
+    async with serving(plain, patience) as place:
+        reader, writer = await place.connect()
+        await place.until(lambda: len(place.connections) == 1)
+        place.server.should_exit = True
+        await place.until(lambda: place.connections[0]._stopping)
+        writer.write(GET)
+        found = await reader.read()
+        assert found.startswith(b"HTTP/1.1 200") and b"connection: close" in found
+
+
+async def test_a_stop_does_not_wait_for_long_for_whoever_says_nothing() -> None:
+    async with serving(plain, Patience(first_seconds=SHORT, head_seconds=LONG)) as place:
+        reader, _ = await place.connect()
+        await place.until(lambda: len(place.connections) == 1)
+        place.server.should_exit = True
+        assert await reader.read() == b""

@@ -71,3 +71,23 @@ def test_a_name_and_an_ipv6_address_are_places_to_listen() -> None:
     if socket.has_ipv6:
         with listen("::1", 0) as six:
             assert six.family is socket.AF_INET6
+
+
+async def test_a_stop_answers_whoever_the_kernel_had_let_in_already() -> None:
+    listener = listen("127.0.0.1", 0)
+    server = Server(uvicorn_config(empty, "127.0.0.1", 0))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    async with asyncio.timeout(10):
+        await server.ready.wait()
+        # In one go: the loop has no turn between the connections and the end.
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(20)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await server.shutdown([listener])
+        assert {client.recv(12) for client in clients} == {b"HTTP/1.1 204"}
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(clients[0].getpeername())
+        for client in clients:
+            client.close()
+        serving.cancel()
+        await asyncio.wait([serving])
