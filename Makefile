@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow fuzz histories hostile kill-test faults simulate mutants check bench bench-peers retention polling lock clean
+.PHONY: help demo dev test test-slow test-postgres fuzz histories hostile kill-test chaos faults simulate mutants check bench bench-peers retention polling example lock clean
 
 LOCK    := deploy/requirements-dev.txt
 VENV    := .venv
@@ -16,7 +16,7 @@ ARGS    :=
 USABLE  := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(sys.version_info < (3, 11) or sqlite3.sqlite_version_info < (3, 37))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole thing on this machine: no account, nothing is paid (KILL=1 with twenty times kill -9, SEED=7 for the same again)
 	@$(VENV)/bin/taskrelay demo $(if $(filter-out 0,$(KILL)),--kill) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -30,14 +30,24 @@ test: $(READY) ## every test but the slow ones (make test ARGS="-k lanes" for so
 test-slow: $(READY) ## the slow ones: kills, full disks, stops, the demo, receivers in three languages; needs node, npm and go
 	@$(VENV)/bin/pytest -n auto --dist loadfile -m slow $(ARGS)
 
+# SQLite's own tests among these are skipped, and the last line counts them.
+test-postgres: $(READY) ## the service's suites and the end-to-end ones on a real PostgreSQL: minutes (TEST_POSTGRES_URL for a server of yours, as its superuser)
+	@TEST_ENGINE=postgres $(VENV)/bin/pytest -n 2 --dist loadfile -m "not slow" tests/service/pipeline tests/service/api $(ARGS)
+	@TEST_ENGINE=postgres $(VENV)/bin/pytest -n 3 --dist loadfile tests/e2e $(ARGS)
+
 FUZZED  := tests/service/providers/test_fuzz.py tests/service/api/test_door_fuzz.py tests/service/core/test_order.py tests/service/pipeline/test_order.py \
            tests/service/pipeline/test_order_two.py
 
 fuzz: $(READY) ## ten thousand mutated answers, hostile pushes and orders of events, of each kind: minutes (EXAMPLES=1000 for fewer)
 	@HYPOTHESIS_PROFILE=$(or $(PROFILE),explore) FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(VENV)/bin/pytest -n auto -o timeout=7200 $(FUZZED) $(ARGS)
 
-kill-test: $(READY) ## a thousand times kill -9, at every fail-point and at any moment: minutes (N=100 for fewer, SEED=7 for the same again)
-	@N='$(N)' SEED='$(SEED)' JOBS='$(JOBS)' KINDS='$(KINDS)' $(VENV)/bin/python -m tests.kill $(ARGS)
+kill-test: $(READY) ## a thousand times kill -9, at every fail-point and at any moment: minutes (N=100 for fewer, SEED=7 for the same again, DATABASE=postgres, REPLICAS=2)
+	@N='$(N)' SEED='$(SEED)' JOBS='$(JOBS)' KINDS='$(KINDS)' DATABASE='$(DATABASE)' REPLICAS='$(REPLICAS)' \
+	  $(VENV)/bin/python -m tests.kill $(ARGS)
+
+chaos: $(READY) ## three replicas on one PostgreSQL under load, killed, paused, restarted, cut off: a quarter of an hour (SECONDS=60 EVENTS=20000 for a short one)
+	@SECONDS='$(SECONDS)' SEED='$(SEED)' PER_SECOND='$(PER_SECOND)' PHASES='$(PHASES)' ROLES='$(ROLES)' $(VENV)/bin/python -m tests.chaos $(ARGS)
+	@$(VENV)/bin/python -m tests.chaos.feed --events $(or $(EVENTS),1000000)
 
 SWEEPS  := tests/faults/sweep_full.py tests/faults/sweep_sync.py tests/faults/sweep_clients.py tests/faults/sweep_traced.py
 
@@ -54,7 +64,7 @@ hostile: $(READY) ## a subscriber that does everything it must not, case by case
 histories: $(READY) ## record the corpus of histories anew, on purpose: read what changed before it is kept (ARGS="end-pushed" for some)
 	@$(VENV)/bin/python -m tests.histories $(ARGS)
 
-mutants: $(READY) ## plant 21 classic bugs in copies of the source: each must turn a test red (ARGS="no-fence" for some)
+mutants: $(READY) ## plant 24 classic bugs in copies of the source: each must turn a test red (ARGS="no-fence" for some)
 	@$(VENV)/bin/python -m tests.mutants $(ARGS)
 
 check: $(READY) ## formatting, lint, types
@@ -73,6 +83,9 @@ bench-peers: $(READY) ## the same deliveries by Celery, dramatiq, taskiq and Bul
 
 polling: $(READY) ## how often a provider without pushes is asked, and how late its ends are known: a minute
 	@$(VENV)/bin/python -m tests.polling $(ARGS)
+
+example: $(READY) ## write deploy/service.env.example from the settings again
+	@mkdir -p build; $(VENV)/bin/python -m service.settings.example >build/service.env && mv build/service.env deploy/service.env.example
 
 clean: ## remove the environment, caches and what the demo left
 	@rm -rf $(VENV) .demo .taskrelay-dev .ci/logs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
@@ -105,13 +118,18 @@ $(READY): $(LOCK) pyproject.toml
 # because it would pull pip itself into every environment.
 LOCKER  := build/lock
 COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(LOCKER)/bin/pip-compile --quiet --generate-hashes --strip-extras \
-           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --extra demo --extra postgres
+           --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+EXTRAS  := --extra demo --extra postgres
 
 lock: ## resolve and pin the dependencies again (make lock UPGRADE=--upgrade for newer ones)
 	@python3.11 -m venv --clear $(LOCKER)
 	@$(LOCKER)/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
 	@$(LOCKER)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' >build/dev.in
-	@$(COMPILE) $(UPGRADE) --output-file deploy/requirements-dev.txt pyproject.toml build/dev.in
-	@$(COMPILE) $(UPGRADE) --constraint deploy/requirements-dev.txt --output-file deploy/requirements.txt pyproject.toml
-	@sed '/^    #   -c /d' deploy/requirements.txt >build/locked && mv build/locked deploy/requirements.txt
-	@grep -c '==' deploy/requirements-dev.txt deploy/requirements.txt
+	@$(LOCKER)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' >build/build.in
+	@$(COMPILE) $(EXTRAS) $(UPGRADE) --output-file deploy/requirements-dev.txt pyproject.toml build/dev.in
+	@$(COMPILE) $(EXTRAS) $(UPGRADE) --constraint deploy/requirements-dev.txt --output-file deploy/requirements.txt pyproject.toml
+	@$(COMPILE) $(UPGRADE) --constraint deploy/requirements-dev.txt --output-file deploy/requirements-build.txt build/build.in
+	@for lock in requirements requirements-build; do \
+	  sed '/^    #   -c /d' deploy/$$lock.txt >build/locked && mv build/locked deploy/$$lock.txt; \
+	done
+	@grep -c '==' deploy/requirements-dev.txt deploy/requirements.txt deploy/requirements-build.txt

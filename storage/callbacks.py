@@ -33,7 +33,7 @@ INSERT = """
 """
 
 UNVERIFIED = """
-    SELECT task_id, claim, content, seen_at FROM observations
+    SELECT id, task_id, claim, content, seen_at FROM observations
      WHERE account = :account AND verified_at IS NULL
      ORDER BY seen_at
      LIMIT :batch
@@ -47,6 +47,9 @@ ANSWER = """
     UPDATE observations SET verified_at = :now
      WHERE account = :account AND task_id = :task_id AND verified_at IS NULL AND seen_at <= :up_to
 """
+
+# One by one: another door may have stored a push since that it received before.
+REST = "UPDATE observations SET verified_at = :now WHERE task_id = :task_id AND id = :id AND verified_at IS NULL"
 
 PUSHED = """
     SELECT content FROM observations WHERE task_id = :task_id AND digest IS NOT NULL ORDER BY id DESC LIMIT :batch
@@ -102,10 +105,21 @@ async def insert(tx: Connection, rows: Sequence[ObservationRow]) -> None:
     await tx.many(INSERT, [_parameters(row) for row in rows])
 
 
-async def unverified(tx: Connection, account: str, *, batch: int) -> list[tuple[str, str, str, int]]:
-    """Doorbells of an account, oldest first: (task id, claim, content, seen_at)."""
+@light(frozen=True, slots=True)
+class Bell:
+    """A push that asks for a query. `id`: of its observation."""
+
+    id: str
+    task_id: str
+    claim: str
+    content: str
+    seen_at: int
+
+
+async def unverified(tx: Connection, account: str, *, batch: int) -> list[Bell]:
+    """Doorbells of an account, oldest first."""
     rows: list[Any] = await tx.fetch(UNVERIFIED, {"account": account, "batch": batch})
-    return rows
+    return [Bell(*row) for row in rows]
 
 
 async def oldest_unverified(tx: Connection, account: str) -> int | None:
@@ -119,6 +133,11 @@ async def answer(tx: Connection, asked: Sequence[tuple[str, str, int]], *, now: 
         ANSWER,
         [{"account": account, "task_id": task, "up_to": up_to, "now": now} for account, task, up_to in asked],
     )
+
+
+async def rest(tx: Connection, bells: Sequence[Bell], *, now: int) -> None:
+    """Put to rest bells that need no query."""
+    await tx.many(REST, [{"task_id": bell.task_id, "id": bell.id, "now": now} for bell in bells])
 
 
 async def pushed(tx: Connection, task_id: str, *, batch: int) -> list[str]:

@@ -139,9 +139,10 @@ def _refuse_strange(copy: sqlite3.Connection, source: Path) -> None:
     tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {"migrations", "installation", "tasks"} <= tables:
         raise StorageError(f"{source} is no database of taskrelay")
-    done = {number for (number,) in copy.execute("SELECT number FROM migrations")}
-    if newer := done - {number for number, _, _ in migrate.migrations()}:
-        raise StorageError(f"{source} has schema {max(newer)}, made by a newer taskrelay: install that release first")
+    try:
+        migrate.refuse_newer(dict(copy.execute(migrate.APPLIED).fetchall()))
+    except StorageError as error:
+        raise StorageError(f"{source}: {error}") from None
 
 
 def _examined(fresh: Path, copied_at: int) -> _Found:

@@ -7,11 +7,15 @@ back), touches nothing but the connection, and awaits nothing else. `write` retu
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from storage.errors import StorageError
 
 Value = str | int | bytes | float | None
 Params = Mapping[str, object]
 Row = tuple[object, ...]
+Key = tuple[str, ...]
 T = TypeVar("T")
 
 
@@ -33,8 +37,43 @@ class Connection(Protocol):
         The text ends in `/*postgres: RETURNING … */`: SQLite counts by itself, and there RETURNING doubles the price.
         """
 
+    async def lastly(self, sql: str, rows: Mapping[Key, Params], merge: Callable[[Params, Params], Params], /) -> None:
+        """Run one statement per parameter set before the transaction commits: for rows that many transactions write.
+
+        The unit does not see what it does. `rows`: by the row that each writes. With several writers those of all units of a
+        transaction run together, in the order of the rows; of two for one row, what `merge` makes of them.
+        """
+
 
 Unit = Callable[[Connection], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Apart(Generic[T]):
+    """A unit that locks what others write `lastly`, before its end: the two in one transaction would lock out of order.
+
+    With several writers it is grouped with its kind alone, in the order of what each locks.
+    """
+
+    unit: Unit[T]
+    locks: Key = ()
+
+    def __call__(self, tx: Connection, /) -> Awaitable[T]:
+        return self.unit(tx)
+
+
+def apart(unit: Unit[T], *locks: str) -> Apart[T]:
+    """`locks`: names the one row that is locked; nothing for a unit that locks many, itself in their order."""
+    return Apart(unit, locks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """What of PostgreSQL is used beyond what correctness rests on. Behind a pooler in transaction mode: none but the first."""
+
+    skip_locked: bool = True  # who claims takes what nobody is taking; without, they wait for each other
+    notify: bool = True  # replicas ring each other's lanes; without, they look every so often
+    prepared: bool = True  # a statement is parsed and planned once a connection
 
 
 class Database(Protocol):
@@ -53,7 +92,11 @@ class Database(Protocol):
         """Finish what was accepted, then close."""
 
 
-async def open_database(url: str, *, clock: Callable[[], int]) -> Database:
+EVERYTHING = Postgres()
+NO_DRIVER = "PostgreSQL needs its driver: pip install 'taskrelay[postgres]'"
+
+
+async def open_database(url: str, *, clock: Callable[[], int], postgres: Postgres = EVERYTHING) -> Database:
     """Open, check and migrate the database that `url` names. `clock`: microseconds UTC, where the engine has none.
 
     `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…`. Raises ValueError for another scheme, `StorageError` when it
@@ -64,8 +107,13 @@ async def open_database(url: str, *, clock: Callable[[], int]) -> Database:
 
         return await SQLiteDatabase.open(url.removeprefix("sqlite:///"), clock=clock)
     if url.startswith("postgresql://"):
-        from storage.postgres import PostgresDatabase
+        try:
+            from storage.postgres import PostgresDatabase
+        except ModuleNotFoundError as error:
+            if error.name != "asyncpg":
+                raise
+            raise StorageError(NO_DRIVER) from error
 
-        return await PostgresDatabase.open(url)
+        return await PostgresDatabase.open(url, postgres)
     scheme = url.split(":", 1)[0]
     raise ValueError(f"no storage engine for {scheme!r}: use sqlite:///file.db or postgresql://user@host/name")

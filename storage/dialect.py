@@ -30,10 +30,12 @@ def select(columns: LiteralString, rest: LiteralString) -> LiteralString:
     return "SELECT " + columns + " " + rest
 
 
-@lru_cache(maxsize=1024)
-def postgres(text: str) -> tuple[str, tuple[str, ...]]:
+@lru_cache(maxsize=2048)
+def postgres(text: str, *, skip_locked: bool = True) -> tuple[str, tuple[str, ...]]:
     """The text as PostgreSQL runs it, and the parameter names in the order of `$1, $2, …`."""
     text = ONLY_POSTGRES.sub(r"\1", ALTERNATIVE.sub(r"\1", text))
+    if not skip_locked:
+        text = text.replace(" SKIP LOCKED", "")
     names: list[str] = []
 
     def number(match: re.Match[str]) -> str:

@@ -11,6 +11,12 @@ ALL = """
     SELECT account, model, seconds, level, spans FROM durations ORDER BY account, model, seconds, level LIMIT :bound
 """
 
+# So that there is something to lock: two replicas may see the first end of a kind at the same time.
+MAKE = """
+    INSERT INTO durations (account, model, seconds, level, spans, updated_at) VALUES (:account, :model, :seconds, :level, '', 0)
+    ON CONFLICT (account, model, seconds, level) DO NOTHING
+"""
+
 LOCK = """
     SELECT account, model, seconds, level, spans FROM durations
      WHERE account = :account AND model = :model AND seconds = :seconds AND level = :level /*postgres: FOR UPDATE */
@@ -41,8 +47,10 @@ async def every(tx: Connection, *, bound: int) -> dict[Kind, str]:
 
 
 async def lock(tx: Connection, kinds: Sequence[Kind]) -> dict[Kind, str]:
-    """What is stored of these, held until the end of the transaction, so that two replicas add to one another."""
-    return _kinds(await tx.each(LOCK, [kind._asdict() for kind in sorted(kinds)]))
+    """What is stored of these, held until the end of the transaction, so that two replicas add to one another. "": nothing yet."""
+    wanted = [kind._asdict() for kind in sorted(kinds)]
+    await tx.many(MAKE, wanted)
+    return _kinds(await tx.each(LOCK, wanted))
 
 
 async def save(tx: Connection, spans: Mapping[Kind, str], *, now: int) -> None:

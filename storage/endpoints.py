@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, LiteralString
 
-from storage import endpoint_secrets, subscriptions
+from storage import endpoint_secrets, projects, subscriptions
 from storage.database import Connection
 from storage.dialect import select
 from storage.records import Endpoint, EndpointFormat, EndpointStatus, light
@@ -50,6 +50,8 @@ LOCK_OWED = select(
 
 BY_ID = select(COLUMNS, "FROM endpoints WHERE id = :id AND deleted_at IS NULL")
 
+LOCK_BY_ID = select(COLUMNS, "FROM endpoints WHERE id = :id AND deleted_at IS NULL /*postgres: FOR UPDATE */")
+
 HIDDEN = select(COLUMNS, "FROM endpoints WHERE project_id = :project_id AND url = :url AND hidden = 1")
 
 # Asked with every commit that tells something, so it reads what decides and nothing else.
@@ -60,13 +62,19 @@ WANTING = """
      ORDER BY id
 """
 
-EXPIRED = select(
+ANY_EXPIRED = """
+    SELECT 1 FROM endpoints
+     WHERE expires_at IS NOT NULL AND status <> 'disabled' AND expires_at <= :now AND hidden = 0 AND deleted_at IS NULL
+     LIMIT 1
+"""
+
+LOCK_EXPIRED = select(
     COLUMNS,
     """
       FROM endpoints
      WHERE expires_at IS NOT NULL AND status <> 'disabled' AND expires_at <= :now AND hidden = 0 AND deleted_at IS NULL
-     ORDER BY expires_at
-     LIMIT :batch
+     ORDER BY expires_at, id
+     LIMIT :batch /*postgres: FOR UPDATE */
 """,
 )
 
@@ -119,6 +127,15 @@ class Subscription:
 async def insert(tx: Connection, endpoint: Endpoint) -> None:
     await tx.fetch(INSERT, _params(endpoint))
     await subscriptions.follow(tx, endpoint)
+
+
+async def insert_within(tx: Connection, endpoint: Endpoint, *, most: int) -> bool:
+    """The same, unless its project has so many already. Returns whether it was."""
+    await projects.turn(tx, endpoint.project_id)
+    if await count(tx, endpoint.project_id) >= most:
+        return False
+    await insert(tx, endpoint)
+    return True
 
 
 async def save(tx: Connection, endpoint: Endpoint) -> None:
@@ -177,6 +194,12 @@ async def by_id(tx: Connection, endpoint_id: str) -> Endpoint | None:
     return from_row(rows[0]) if rows else None
 
 
+async def lock_by_id(tx: Connection, endpoint_id: str) -> Endpoint | None:
+    """The same, for a relay that is going to say something of it."""
+    rows = await tx.fetch(LOCK_BY_ID, {"id": endpoint_id})
+    return from_row(rows[0]) if rows else None
+
+
 async def hidden(tx: Connection, project_id: str, origin: str) -> Endpoint | None:
     """The endpoint that carries the per-task URLs of one origin."""
     rows = await tx.fetch(HIDDEN, {"project_id": project_id, "url": origin})
@@ -212,9 +235,14 @@ async def ailing(tx: Connection, *, soon: int, batch: int) -> list[Ailing]:
     return [Ailing(id, project, EndpointStatus(status), *rest) for id, project, status, *rest in rows]
 
 
-async def expired(tx: Connection, *, now: int, batch: int) -> list[Endpoint]:
-    """Those whose lease has ended and that are not disabled yet."""
-    return [from_row(row) for row in await tx.fetch(EXPIRED, {"now": now, "batch": batch})]
+async def any_expired(tx: Connection, *, now: int) -> bool:
+    """Whether there is one whose lease has ended and that is not disabled yet."""
+    return bool(await tx.fetch(ANY_EXPIRED, {"now": now}))
+
+
+async def lock_expired(tx: Connection, *, now: int, batch: int) -> list[Endpoint]:
+    """Those, and nobody renews one until the end of the transaction."""
+    return [from_row(row) for row in await tx.fetch(LOCK_EXPIRED, {"now": now, "batch": batch})]
 
 
 async def count(tx: Connection, project_id: str) -> int:

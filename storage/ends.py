@@ -1,4 +1,7 @@
-"""How tasks ended of late and whether a push told of them: read off the feed, whose newest rows are the last ends."""
+"""How tasks ended of late and whether a push told of them: read off the feed, whose newest rows are the last ends.
+
+Positions count events on SQLite alone; on PostgreSQL the newest ones are counted off the key's index.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,16 @@ LATEST = """
     SELECT t.account, e.task_id, e.created_at,
            EXISTS (SELECT 1 FROM observations o WHERE o.task_id = e.task_id AND o.digest IS NOT NULL)
       FROM events e JOIN tasks t ON t.id = e.task_id
-     WHERE e.position > (SELECT max(position) FROM events) - :most
+     WHERE e.position > /*sqlite:*/ (SELECT max(position) FROM events) - :most
+                        /*postgres: coalesce((SELECT p.position FROM events p ORDER BY p.position DESC LIMIT 1 OFFSET :most), 0) */
        AND e.type IN ('task.succeeded', 'task.failed') AND e.created_at >= :since AND t.provider_task_id IS NOT NULL
      ORDER BY e.position DESC
 """
 
 OLDEST = """
     SELECT min(created_at) FROM events WHERE position = (SELECT min(position) FROM events
-     WHERE position > (SELECT max(position) FROM events) - :most)
+     WHERE position > /*sqlite:*/ (SELECT max(position) FROM events) - :most
+                      /*postgres: coalesce((SELECT p.position FROM events p ORDER BY p.position DESC LIMIT 1 OFFSET :most), 0) */)
 """
 
 

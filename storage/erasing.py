@@ -7,6 +7,12 @@ from typing import Any
 
 from storage.database import Connection
 
+# Nobody asks for one of them again before what it would send is erased.
+LOCK_DELIVERIES = """
+    SELECT d.id FROM events e JOIN deliveries d ON d.event_id = e.id
+     WHERE e.task_id = :task_id ORDER BY d.id /*postgres: FOR UPDATE OF d */
+"""
+
 PENDING = """
     SELECT count(*) FROM events e JOIN deliveries d ON d.event_id = e.id WHERE e.task_id = :task_id AND d.status = 'pending'
 """
@@ -45,7 +51,8 @@ ERASE = """
 
 
 async def pending(tx: Connection, task_id: str) -> int:
-    """How many deliveries of its events are not settled."""
+    """How many deliveries of its events are not settled; none that is becomes due until the end of the transaction."""
+    await tx.fetch(LOCK_DELIVERIES, {"task_id": task_id})
     rows: list[Any] = await tx.fetch(PENDING, {"task_id": task_id})
     return int(rows[0][0])
 

@@ -1,7 +1,8 @@
-"""The feed: a project's events by position, which is the order in which they were committed.
+"""The feed: a project's events by position, an order in which nothing ever appears behind a reader.
 
 What a position promises is kept here alone: who has read up to one has missed nothing before it. SQLite has one writer, which hands
-positions out as it commits. An engine with several writers must keep `BOUNDS` and every stretch below its oldest open transaction.
+positions out as it commits. On PostgreSQL every reader stops below the oldest transaction that may still write (storage/positions.py):
+what stands behind it is *held*, until that transaction has ended, and nobody is given a place there.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ WANTED: LiteralString = """
        AND (CAST(:every AS BIGINT) = 1
             OR type IN (SELECT /*sqlite:*/ value FROM json_each(:types) /*postgres: unnest(:types::text[]) */))
 """
+SETTLED: LiteralString = "/*postgres: AND position < feed_bound() */"
 STRETCH = """
-    SELECT count(*), max(position) FROM (
-        SELECT position FROM events WHERE project_id = :project_id AND position > :after ORDER BY position LIMIT :scan
+    SELECT count(*), max(position),
+           /*sqlite:*/ 0 /*postgres: EXISTS (SELECT 1 FROM events WHERE project_id = :project_id AND position >= feed_bound()) */
+      FROM (
+        SELECT position FROM events WHERE project_id = :project_id AND position > :after /*postgres: AND position < feed_bound() */
+         ORDER BY position LIMIT :scan
     ) AS ahead
 """
 EVENTS = select(
@@ -42,20 +47,25 @@ EVENTS_NEWEST = select(
     COLUMNS,
     """
       FROM events
-     WHERE project_id = :project_id AND position < :before"""
+     WHERE project_id = :project_id AND position < :before """
+    + SETTLED
     + WANTED
     + "ORDER BY position DESC LIMIT :batch",
 )
 # A task has a handful of events: all of them are read, and the page is cut from them.
 EVENTS_OF_TASK = select(
-    COLUMNS, "FROM events WHERE task_id = :task AND project_id || '' = :project_id" + WANTED + "ORDER BY position"
+    COLUMNS,
+    "FROM events WHERE task_id = :task AND project_id || '' = :project_id " + SETTLED + WANTED + "ORDER BY position",
 )
 EVENT = select(COLUMNS, "FROM events WHERE id = :id AND project_id || '' = :project_id")
-NEWEST = "SELECT coalesce(max(position), 0) FROM events WHERE project_id = :project_id"
+NEWEST = """
+    SELECT coalesce((SELECT max(position) FROM events WHERE project_id = :project_id /*postgres: AND position < feed_bound() */), 0),
+           /*sqlite:*/ 0 /*postgres: EXISTS (SELECT 1 FROM events WHERE project_id = :project_id AND position >= feed_bound()) */
+"""
 BOUNDS = """
     SELECT coalesce((SELECT forgotten FROM projects WHERE id = :project_id), 0),
-           coalesce((SELECT max(position) FROM events WHERE project_id = :project_id), 0),
-           coalesce((SELECT max(position) FROM events), 0)
+           coalesce((SELECT max(position) FROM events WHERE project_id = :project_id /*postgres: AND position < feed_bound() */), 0),
+           coalesce((SELECT max(position) FROM events /*postgres: WHERE position < feed_bound() */), 0)
 """
 NEXT = """
     SELECT position, created_at FROM events WHERE project_id = :project_id AND position > :after
@@ -74,11 +84,15 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """A part of the feed that was read whole, and what was wanted of it. `end`: the position behind which to go on, `more`: at once."""
+    """A part of the feed that was read whole, and what was wanted of it. `end`: the position behind which to go on, `more`: at once.
+
+    `held`: the project has events behind it that wait for another transaction to end; nobody rings then, so look again soon.
+    """
 
     events: tuple[Event, ...]
     end: int
     more: bool
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,20 +110,20 @@ class Bounds:
 async def ahead(tx: Connection, project_id: str, wanted: EventFilter, *, after: int, limit: int) -> Stretch:
     """What follows the position `after`, oldest first: at most so many events, of at most `SCAN` positions."""
     if wanted.task is not None:
-        end = await _newest(tx, project_id)
+        end, held = await _newest(tx, project_id)
         found = [event for event in await _of_task(tx, project_id, wanted) if position(event) > after]
         cut = tuple(found[:limit])
         more = len(cut) < len(found)
-        return Stretch(events=cut, end=position(cut[-1]) if more else max(end, after), more=more)
-    [(seen, end_or_none)] = await tx.fetch(STRETCH, {"project_id": project_id, "after": after, "scan": SCAN})
-    if end_or_none is None:
-        return Stretch(events=(), end=after, more=False)
-    until = int(end_or_none)  # type: ignore[call-overload]
+        return Stretch(events=cut, end=position(cut[-1]) if more else max(end, after), more=more, held=held)
+    rows: list[Any] = await tx.fetch(STRETCH, {"project_id": project_id, "after": after, "scan": SCAN})
+    [(seen, until, held)] = rows
+    if until is None:
+        return Stretch(events=(), end=after, more=False, held=bool(held))
     params = {**_params(project_id, wanted), "after": after, "until": until, "batch": limit}
     events = tuple(from_row(row) for row in await tx.fetch(EVENTS, params))
     if len(events) == limit:
-        return Stretch(events=events, end=position(events[-1]), more=True)
-    return Stretch(events=events, end=until, more=seen == SCAN)
+        return Stretch(events=events, end=position(events[-1]), more=True, held=bool(held))
+    return Stretch(events=events, end=until, more=seen == SCAN, held=bool(held))
 
 
 async def page(tx: Connection, project_id: str, wanted: EventFilter, *, after: int, limit: int) -> Stretch:
@@ -120,7 +134,7 @@ async def page(tx: Connection, project_id: str, wanted: EventFilter, *, after: i
         found += part.events
         after = part.end
         if not part.more or len(found) == limit:
-            return Stretch(events=tuple(found), end=after, more=part.more)
+            return Stretch(events=tuple(found), end=after, more=part.more, held=part.held)
 
 
 async def newest_first(
@@ -146,7 +160,7 @@ async def place_of(tx: Connection, project_id: str, at: int) -> int:
 
     Halving, because no index has the instants: each event would pay for it, and few readers ask.
     """
-    low, high = 0, await _newest(tx, project_id)
+    low, (high, _) = 0, await _newest(tx, project_id)
     while low < high:
         middle = (low + high) // 2
         rows: list[Any] = await tx.fetch(NEXT, {"project_id": project_id, "after": middle})
@@ -185,9 +199,9 @@ def position(event: Event) -> int:
     return event.position
 
 
-async def _newest(tx: Connection, project_id: str) -> int:
+async def _newest(tx: Connection, project_id: str) -> tuple[int, bool]:
     rows: list[Any] = await tx.fetch(NEWEST, {"project_id": project_id})
-    return int(rows[0][0])
+    return rows[0][0], bool(rows[0][1])
 
 
 async def _of_task(tx: Connection, project_id: str, wanted: EventFilter) -> list[Event]:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from storage.database import Unit
+from storage.database import Apart, Unit
 from storage.errors import Unavailable
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class Groups:
     """`run`: a group in one transaction, an outcome for each unit; what fails is a `Failed`. `passes`: whether trying again may help.
 
     `translate`: a driver's exception in our words. `patience`: for how many seconds a unit is tried again. `pause`: waits before that.
+    `apart`: whether units that are `Apart` are grouped with their kind alone.
     """
 
     def __init__(
@@ -49,21 +50,26 @@ class Groups:
         translate: Callable[[BaseException], BaseException],
         patience: float,
         pause: Callable[[], Awaitable[None]] | None = None,
+        apart: bool = False,
     ) -> None:
         self._run_group = run
         self._passes = passes
         self._translate = translate
         self._patience = patience
         self._pause = pause
+        self._apart = apart
         self._queue: deque[_Waiting] = deque()
+        self._queue_apart: deque[_Waiting] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self._trouble: BaseException | None = None  # what the last group failed of as a whole, and may pass
 
     async def write(self, unit: Unit[T], /) -> T:
         """Run the unit in the next group. Raises `Unavailable` when too many wait already."""
-        if len(self._queue) >= WAITING:
+        queue = self._queue_apart if self._apart and isinstance(unit, Apart) else self._queue
+        if len(queue) >= WAITING:
             raise Unavailable(f"{WAITING} writes are waiting already")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(unit, done, time.monotonic() + self._patience))
+        queue.append(_Waiting(unit, done, time.monotonic() + self._patience))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
         # A caller that goes away cancels this future and not its unit, which runs all the same.
@@ -76,17 +82,38 @@ class Groups:
 
     async def _run(self) -> None:
         """Drain the queue. What arrives during one commit is the next group; nothing lingers to fill a group."""
-        while self._queue:
-            group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP))]
-            try:
-                outcomes = await self._run_group([one.unit for one in group])
-            except BaseException as error:
-                outcomes = [Failed(error)] * len(group)
-            again = self._tell(group, outcomes)
-            self._queue.extendleft(reversed(again))
-            if again and self._pause is not None:
-                await self._pause()
+        while self._queue or self._queue_apart:
+            for queue in (self._queue_apart, self._queue):
+                if queue:
+                    await self._run_some(queue)
         self._runner = None
+
+    async def _run_some(self, queue: deque[_Waiting]) -> None:
+        group = [queue.popleft() for _ in range(min(len(queue), GROUP))]
+        if self._trouble is not None:
+            group = self._without_impatient(group, self._trouble)
+        if not group:
+            return
+        if queue is self._queue_apart:
+            group.sort(key=_locks)
+        try:
+            outcomes = await self._run_group([one.unit for one in group])
+        except BaseException as error:
+            outcomes = [Failed(error)] * len(group)
+        failed = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
+        whole = len(failed) == len(group) and self._passes(failed[0])
+        self._trouble = failed[0] if whole else None
+        again = self._tell(group, outcomes)
+        queue.extendleft(reversed(again))
+        if again and self._pause is not None:
+            await self._pause()
+
+    def _without_impatient(self, group: Sequence[_Waiting], trouble: BaseException) -> list[_Waiting]:
+        """While nothing can be written, whoever waited behind others for as long as they would have tried hears the same as they."""
+        now = time.monotonic()
+        late = [one for one in group if one.give_up_at <= now]
+        self._tell(late, [Failed(trouble)] * len(late))
+        return [one for one in group if one.give_up_at > now]
 
     def _tell(self, group: Sequence[_Waiting], outcomes: Sequence[object]) -> list[_Waiting]:
         """Everybody hears of their unit, but those whose trouble may pass."""
@@ -101,3 +128,7 @@ class Groups:
             else:
                 one.done.set_result(outcome)
         return again
+
+
+def _locks(one: _Waiting) -> tuple[str, ...]:
+    return one.unit.locks if isinstance(one.unit, Apart) else ()

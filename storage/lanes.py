@@ -1,18 +1,22 @@
 """Lanes: who works a remote party's queue, until when, and when there is something to do.
 
-The rules that keep a row from being stranded (each was broken once in a trial): whoever adds work calls `arrive` as the last
-statement of the same transaction, whether or not it lowers the time; an owner releases in two statements, first the lock, then the new
+The rules that keep a row from being stranded (each was broken once in a trial): whoever adds work calls `arrive` in the same
+transaction, which writes it last, whether or not it lowers the time; an owner releases in two statements, first the lock, then the new
 time from the rows. Leases run by the database's clock; on SQLite that is the injected one.
+
+Everybody writes these rows, so nobody may lock two of them out of order: arrivals are written last and sorted; a result is written
+under `hold`, which no arrival waits for; a unit that locks lanes otherwise (`claim`, `heartbeat`, `hold_still`) is written `apart`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, LiteralString
 
-from storage.database import Connection
+from storage.database import Connection, Key, Params
 from storage.dialect import select
-from storage.records import Lane, LaneKind
+from storage.records import Lane, LaneKind, OnAmbiguous
 
 COLUMNS: LiteralString = "kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds, care"
 
@@ -22,8 +26,6 @@ ARRIVE = """
         WHEN lanes.next_due_at IS NULL OR lanes.next_due_at > excluded.next_due_at THEN excluded.next_due_at
         ELSE lanes.next_due_at END
 """
-
-ARRIVE_AT = f"{ARRIVE} RETURNING {COLUMNS}"
 
 CLAIM = """
     WITH due AS /*postgres: MATERIALIZED */ (
@@ -37,27 +39,42 @@ CLAIM = """
     )
     UPDATE lanes SET owner = :owner, epoch = epoch + 1,
            until = /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */ + :ttl
-     WHERE (kind, key) IN (SELECT kind, key FROM due)
+     WHERE (kind, key) IN (SELECT kind, key FROM due) AND next_due_at IS NOT NULL -- else a plan for any batch reads every lane
  RETURNING kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds, care
 """
 
 NEXT_CLAIM = """
-    SELECT min(CASE WHEN until > next_due_at THEN until ELSE next_due_at END) FROM lanes
+    SELECT min(CASE WHEN until > next_due_at THEN until ELSE next_due_at END)
+           - /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */ FROM lanes
      WHERE next_due_at IS NOT NULL AND (owner IS NULL OR owner <> :owner)
        AND (kind = 'endpoint'
             OR key IN (SELECT /*sqlite:*/ value FROM json_each(:accounts) /*postgres: unnest(:accounts::text[]) */))
 """
 
+# `arrive` writes the row of an owned lane too, also where it changes nothing in it. SQLite has one owner, who hears by itself.
+VERSIONS = """
+    SELECT kind, key, /*sqlite:*/ 0 /*postgres: xmin::text::bigint */ FROM lanes WHERE owner = :owner
+"""
+
 HEARTBEAT = """
+    WITH mine AS /*postgres: MATERIALIZED */ (
+        SELECT kind, key FROM lanes WHERE owner = :owner
+         ORDER BY kind, key /*postgres: COLLATE "C" FOR NO KEY UPDATE */
+    )
     UPDATE lanes
        SET until = /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */ + :ttl
-     WHERE owner = :owner
+     WHERE owner = :owner AND (kind, key) IN (SELECT kind, key FROM mine)
        AND until > /*sqlite:*/ :now /*postgres: (extract(epoch FROM clock_timestamp()) * 1000000)::bigint */
  RETURNING kind, key, epoch
 """
 
-# Locks the row, so that no arrival or take-over happens between this and the end of the transaction.
+# Locks the row against another owner until the end of the transaction, and not against arrivals: those are many, and change no key.
 HOLD = """
+    SELECT epoch FROM lanes WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch /*postgres: FOR KEY SHARE */
+"""
+
+# Locks it against everybody.
+HOLD_STILL = """
     SELECT epoch FROM lanes WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch /*postgres: FOR UPDATE */
 """
 
@@ -85,7 +102,15 @@ VOID_LEASES = "UPDATE lanes SET owner = NULL, until = 0 WHERE owner IS NOT NULL"
 
 GET = select(COLUMNS, "FROM lanes WHERE kind = :kind AND key = :key")
 
+# For who makes a task: both in one statement, and not what the arrival returns, which is written last.
+POLICY = select(
+    f"p.on_ambiguous, {COLUMNS}",
+    "FROM projects p LEFT JOIN lanes l ON l.kind = 'account' AND l.key = :account WHERE p.id = :project_id",
+)
+
 LOCK = select(COLUMNS, "FROM lanes WHERE kind = :kind AND key = :key /*postgres: FOR UPDATE */")
+
+MAKE = "INSERT INTO lanes (kind, key, epoch, until) VALUES (:kind, :key, 0, 0) ON CONFLICT (kind, key) DO NOTHING"
 
 # Lanes that have work but no time: a bug elsewhere, mended here and counted.
 STRANDED_ENDPOINTS = """
@@ -125,13 +150,11 @@ STRANDED_ACCOUNTS = """
 
 
 async def arrive(tx: Connection, due: Mapping[tuple[LaneKind, str], int]) -> None:
-    """Tell lanes that something is due. The last statement of the transaction that added the work; keys in one order."""
-    await tx.many(ARRIVE, [{"kind": kind.value, "key": key, "due_at": due[kind, key]} for kind, key in sorted(due)])
-
-
-async def arrive_at(tx: Connection, kind: LaneKind, key: str, due_at: int) -> Lane:
-    """The same for one lane, which is returned as it is then."""
-    return _lane((await tx.fetch(ARRIVE_AT, {"kind": kind.value, "key": key, "due_at": due_at}))[0])
+    """Tell lanes that something is due, in the transaction that adds the work."""
+    rows: dict[Key, Params] = {
+        (kind.value, key): {"kind": kind.value, "key": key, "due_at": at} for (kind, key), at in due.items()
+    }
+    await tx.lastly(ARRIVE, rows, _sooner)
 
 
 async def claim(
@@ -145,10 +168,16 @@ async def claim(
     return sorted((_lane(row) for row in rows), key=lambda lane: lane.next_due_at or 0)
 
 
-async def next_claim(tx: Connection, *, owner: str, accounts: Sequence[str]) -> int | None:
-    """When the next lane of somebody else becomes claimable."""
-    [(at,)] = await tx.fetch(NEXT_CLAIM, {"owner": owner, "accounts": list(accounts)})
-    return at  # type: ignore[return-value]
+async def next_claim(tx: Connection, *, owner: str, accounts: Sequence[str], now: int) -> int | None:
+    """In how many microseconds the next lane of somebody else becomes claimable; by whose clock does not matter then."""
+    [(span,)] = await tx.fetch(NEXT_CLAIM, {"owner": owner, "accounts": list(accounts), "now": now})
+    return span  # type: ignore[return-value]
+
+
+async def versions(tx: Connection, *, owner: str) -> dict[tuple[LaneKind, str], int]:
+    """Each lane that is ours, with a number that differs once anybody has written its row."""
+    rows: list[Any] = await tx.fetch(VERSIONS, {"owner": owner})
+    return {(LaneKind(kind), key): version for kind, key, version in rows}
 
 
 async def heartbeat(tx: Connection, *, owner: str, now: int, ttl_seconds: float) -> set[tuple[LaneKind, str, int]]:
@@ -158,24 +187,44 @@ async def heartbeat(tx: Connection, *, owner: str, now: int, ttl_seconds: float)
 
 
 async def hold(tx: Connection, lane: Lane) -> bool:
-    """Whether the lane is still ours; locks it until the end of the transaction."""
+    """Whether the lane is still ours, and stays so until the end of the transaction."""
     return bool(await tx.fetch(HOLD, _who(lane)))
 
 
+async def hold_still(tx: Connection, lane: Lane) -> bool:
+    """The same, and nothing arrives meanwhile: for who leaves. In a unit that is written `apart`."""
+    return bool(await tx.fetch(HOLD_STILL, _who(lane)))
+
+
 async def release(tx: Connection, lane: Lane, *, next_due_at: int | None) -> bool:
-    """Give the lane back, with its health. Call after `hold`, with the time read from the rows after that."""
+    """Give the lane back, with its health. Call after `hold_still`, with the time read from the rows after that."""
     return bool(await tx.fetch(RELEASE, {**_who(lane), **_health(lane), "next_due_at": next_due_at}))
 
 
 async def save_health(tx: Connection, lane: Lane) -> None:
-    """Keep breaker and holds, so that the next owner starts with them."""
+    """Keep breaker and holds, so that the next owner starts with them. Read the lane with `lock` before."""
     await tx.fetch(HEALTH, {**_who(lane), **_health(lane)})
+
+
+async def save_own_health(tx: Connection, lane: Lane) -> None:
+    """The same of a lane on whose row nobody else writes health, and so without `lock`."""
+    await tx.lastly(HEALTH, {(lane.kind.value, lane.key): {**_who(lane), **_health(lane)}}, _newer)
 
 
 async def lock(tx: Connection, kind: LaneKind, key: str) -> Lane | None:
     """A lane as it is stored, whoever owns it; held until the end of the transaction."""
     rows = await tx.fetch(LOCK, {"kind": kind.value, "key": key})
     return _lane(rows[0]) if rows else None
+
+
+async def lock_made(tx: Connection, kind: LaneKind, key: str) -> Lane:
+    """The same of a lane that nobody may have had anything to do with yet: two that are the first to order would not wait."""
+    found = await lock(tx, kind, key)
+    if found is None:
+        await tx.fetch(MAKE, {"kind": kind.value, "key": key})
+        found = await lock(tx, kind, key)
+    assert found is not None  # lanes are never taken away
+    return found
 
 
 async def order(tx: Connection, account: str, *, care: str | None, holds: str | None) -> None:
@@ -199,10 +248,27 @@ async def get(tx: Connection, kind: LaneKind, key: str) -> Lane | None:
     return _lane(rows[0]) if rows else None
 
 
+async def policy(tx: Connection, project_id: str, account: str) -> tuple[OnAmbiguous, Lane | None]:
+    """What the project wants of a purchase in doubt, and the lane of the account that will make it, if there is one yet."""
+    rows: list[Any] = await tx.fetch(POLICY, {"project_id": project_id, "account": account})
+    if not rows:
+        return OnAmbiguous.HOLD, None
+    [(wanted, *lane)] = rows
+    return OnAmbiguous(wanted), _lane(lane) if lane[0] is not None else None
+
+
 async def mend(tx: Connection) -> list[str]:
     """Give a time to lanes that have work and none. Returns their keys; there should never be one."""
     rows = await tx.fetch(STRANDED_ENDPOINTS) + await tx.fetch(STRANDED_ACCOUNTS)
     return [str(key) for (key,) in rows]
+
+
+def _sooner(one: Params, other: Params) -> Params:
+    return min(one, other, key=itemgetter("due_at"))
+
+
+def _newer(_: Params, other: Params) -> Params:
+    return other
 
 
 def _who(lane: Lane) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, LiteralString
 
 from storage.database import Connection
@@ -66,14 +67,19 @@ INSERT_ATTEMPT = """
     ON CONFLICT (delivery_id, number) DO NOTHING
 """
 
+# In the order of their ids, as results are written: neither waits for the other in a circle.
 CANCEL_FIRST = """
     UPDATE deliveries SET status = 'canceled', due_at = NULL, updated_at = :now
-     WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts = 0
+     WHERE /*sqlite:*/ endpoint_id = :endpoint_id AND status = 'pending' AND attempts = 0
+           /*postgres: id IN (SELECT id FROM deliveries WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts = 0
+                               ORDER BY id FOR UPDATE) */
 """
 
 CANCEL_AGAIN = """
     UPDATE deliveries SET status = 'canceled', due_at = NULL, updated_at = :now
-     WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts > 0
+     WHERE /*sqlite:*/ endpoint_id = :endpoint_id AND status = 'pending' AND attempts > 0
+           /*postgres: id IN (SELECT id FROM deliveries WHERE endpoint_id = :endpoint_id AND status = 'pending' AND attempts > 0
+                               ORDER BY id FOR UPDATE) */
 """
 
 # By hand, whatever became of it: due at once, with the whole schedule before it again. A test is made anew, not again:
@@ -110,6 +116,9 @@ class Settled:
     status: str
     due_at: int | None
     attempt: Attempt
+
+
+_of_delivery = attrgetter("delivery_id")
 
 
 async def existing(tx: Connection, event_ids: Sequence[str]) -> set[str]:
@@ -191,7 +200,7 @@ async def settle(tx: Connection, settled: Sequence[Settled], *, now: int) -> int
                 "due_at": one.due_at,
                 "now": now,
             }
-            for one in settled
+            for one in sorted(settled, key=_of_delivery)
         ],
     )
     await note_attempts(tx, [one.attempt for one in settled])

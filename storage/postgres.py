@@ -1,25 +1,27 @@
 """The engine for many replicas: PostgreSQL through asyncpg, writes in groups of one commit, reads on a small pool.
 
 Reasons for its shape, measured on loopback: a transaction for each request 4.8 k/s, groups 16 k/s; so one connection of a replica
-writes, and what arrives during its commit is the next group. Other replicas write at the same time: the texts lock rows in one order
-(tasks by id, then lanes by key), whoever loses a race runs again, alone, and what an answer to COMMIT would have said is asked of
-the server by the transaction's number, never guessed.
+writes, and what arrives during its commit is the next group. Other replicas write at the same time: rows are locked in one order
+(tasks by id, then lanes by key, which whole groups write last), whoever loses a race runs again, and what an answer to COMMIT would
+have said is asked of the server by the transaction's number, never guessed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 
 from storage import dialect, migrate
-from storage.database import Params, Unit
-from storage.errors import Busy, CommitUnknown, Duplicate, Full, Missing, StorageError, Unavailable
+from storage.database import EVERYTHING, Key, Params, Postgres, Unit
+from storage.errors import CommitUnknown, Unavailable
 from storage.groups import Failed, Groups
+from storage.postgres_errors import away, passes, translated
+from storage.reaching import refused
 
 if TYPE_CHECKING:
     Link: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -28,88 +30,94 @@ T = TypeVar("T")
 
 READERS = 4
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = (
-    15.0  # the server's own time-outs come first (migrate.py); this one is for a server that says nothing at all
-)
+ANSWER_SECONDS = 10.0  # for a server that says nothing at all; its own time-outs come first (migrate.py)
 PATIENCE_SECONDS = 10.0  # how long trouble that passes is waited for: a fail-over, a deadlock, a lock
+READ_PATIENCE_SECONDS = 2.0  # whoever reads has stored nothing yet, and may as well ask again
 PAUSE_SECONDS = 0.05
 UNDECIDED_SECONDS = 30.0  # how long a lost answer to COMMIT is asked after
+STATEMENTS = 1024  # kept prepared on a connection: more than there are
+FOR_GOOD = 2**31  # statements after which the driver renews a connection, which then prepares all its texts again
+BROKEN_OUT = 8  # units of a group that fail one after another, before each of the others gets a transaction of its own
 
-# Somebody else was first; nothing was written, and running again is the answer.
-RACES = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-SLOW = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError)
-# The server cannot just now: starting, stopping, failing over, full of connections, or out of reach.
-AWAY = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.ReadOnlySQLTransactionError,  # a standby that was the primary a moment ago
-    asyncpg.InternalClientError,
-    asyncpg.InterfaceError,
-    ConnectionError,
-    OSError,
-    TimeoutError,
-)
-FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
-KEY = re.compile(r"Key \((?P<columns>.*?)\)=")
+NUMBER = "SELECT pg_current_xact_id()::text"
+NUMBERED = "\n RETURNING pg_current_xact_id()::text"
+FATE = "SELECT pg_xact_status($1::text::xid8)"
 
 
 class PostgresConnection:
     """A unit's view of one connection inside a transaction."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, options: Postgres) -> None:
         self._link = link
+        self._skip_locked = options.skip_locked
+        self._last: dict[Key, dict[str, Params]] = {}
+
+    def _spelled(self, sql: str) -> tuple[str, tuple[str, ...]]:
+        return dialect.postgres(sql, skip_locked=self._skip_locked)
 
     async def fetch(self, sql: str, params: Params | None = None, /) -> list[tuple[object, ...]]:
-        text, names = dialect.postgres(sql)
+        text, names = self._spelled(sql)
         given = params or {}
         return [tuple(row) for row in await self._link.fetch(text, *[given[name] for name in names])]
 
     async def each(self, sql: str, rows: Sequence[Params], /) -> list[tuple[object, ...]]:
         if not rows:
             return []
-        text, names = dialect.postgres(sql)
+        text, names = self._spelled(sql)
         return [tuple(row) for row in await self._link.fetchmany(text, [[row[name] for name in names] for row in rows])]
 
     async def many(self, sql: str, rows: Sequence[Params], /) -> None:
         if rows:
-            text, names = dialect.postgres(sql)
+            text, names = self._spelled(sql)
             await self._link.executemany(text, [[row[name] for name in names] for row in rows])
 
     async def change(self, sql: str, rows: Sequence[Params], /) -> int:
         return len(await self.each(sql, rows))
 
+    async def lastly(self, sql: str, rows: Mapping[Key, Params], merge: Callable[[Params, Params], Params], /) -> None:
+        for key, row in rows.items():
+            wanted = self._last.setdefault(key, {})
+            wanted[sql] = merge(wanted[sql], row) if sql in wanted else row
+
+    async def finish(self) -> str:
+        """Run what is to be run last; returns the transaction's number, in the same round trip if there is one."""
+        waiting = [(sql, row) for key in sorted(self._last) for sql, row in self._last[key].items()]
+        found: list[tuple[object, ...]] = []
+        for sql, run in groupby(waiting, key=lambda one: one[0]):
+            found = await self.each(sql + NUMBERED, [row for _, row in run]) or found
+        return str(found[0][0] if found else await self._link.fetchval(NUMBER))
+
 
 class PostgresDatabase:
     """One database on a server. Made by `open`."""
 
-    def __init__(self, writer: asyncpg.Pool[asyncpg.Record], readers: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._writer = writer
+    def __init__(self, url: str, writer: Link, readers: asyncpg.Pool[asyncpg.Record], options: Postgres) -> None:
+        self._url = url
+        self._link = writer  # of whatever group runs: there is one at a time
         self._readers = readers
+        self._options = options
         self._groups = Groups(
-            self._write_group, passes=_passes, translate=_translated, patience=PATIENCE_SECONDS, pause=_pause
+            self._write_group, passes=passes, translate=translated, patience=PATIENCE_SECONDS, pause=_pause, apart=True
         )
         self._reads: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, url: str) -> PostgresDatabase:
+    async def open(cls, url: str, options: Postgres = EVERYTHING) -> PostgresDatabase:
         """Raises `Unavailable` when nobody answers, `StorageError` when the schema or a setting is not what durability needs."""
-        pools: list[asyncpg.Pool[asyncpg.Record]] = []
+        writer: Link | None = None
         try:
-            for size in (1, READERS):
-                pools.append(await _pool(url, size))
-            async with pools[0].acquire() as link:
-                await migrate.check_postgres(link)
+            writer = await asyncpg.connect(url, timeout=CONNECT_SECONDS, **_ways(options))
+            # One transaction: a pooler may give each statement outside of one to another connection.
+            async with writer.transaction(readonly=True):
+                await migrate.check_postgres(writer)
+            readers = await _readers(url, options)
         except BaseException as error:
-            for pool in pools:
-                pool.terminate()
-            raise _translated(error) from error
-        return cls(*pools)
+            if writer is not None:
+                writer.terminate()
+            raise refused(error, url) or translated(error) from error
+        return cls(url, writer, readers, options)
 
     async def write(self, unit: Unit[T], /) -> T:
         if self._closed:
@@ -139,132 +147,164 @@ class PostgresDatabase:
         await self._groups.finish()
         while self._reads:
             await asyncio.wait(self._reads)
-        for pool in (self._readers, self._writer):
-            await pool.close()
+        for closing in (self._readers, self._link):
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await closing.close()
+            except TimeoutError:  # a server that says nothing does not say goodbye either
+                closing.terminate()
 
     async def _read(self, unit: Unit[T]) -> T:
-        """Once more when the connection was lost: a pool finds out only by using one."""
-        for last in (False, True):
+        """Again for a while when the connection was lost: a pool finds out only by using one, and a restart takes a second."""
+        give_up_at = asyncio.get_running_loop().time() + READ_PATIENCE_SECONDS
+        while True:
             try:
-                async with (
-                    self._readers.acquire(timeout=ANSWER_SECONDS) as link,
-                    link.transaction(isolation="repeatable_read", readonly=True),
-                ):
-                    return await unit(PostgresConnection(link))
+                return await self._read_once(unit)
             except Exception as error:
-                if last or not isinstance(error, AWAY):
-                    raise _translated(error) from error
-        raise AssertionError("unreachable")
+                late = asyncio.get_running_loop().time() > give_up_at
+                if late or not away(error) or isinstance(error, TimeoutError):
+                    raise translated(error) from error
+            await _pause()
+
+    async def _read_once(self, unit: Unit[T]) -> T:
+        async with self._readers.acquire(timeout=ANSWER_SECONDS) as link:
+            transaction = link.transaction(isolation="repeatable_read", readonly=True)
+            try:
+                await transaction.start()
+                result = await unit(PostgresConnection(link, self._options))
+                await transaction.commit()
+                return result
+            except BaseException as error:
+                await _undo(link, transaction, error)
+                raise
 
     async def _write_group(self, units: Sequence[Unit[Any]]) -> list[object]:
-        """One transaction for all. If anything in it fails, roll all of it back and run each unit once, alone.
-
-        Alone a unit takes its locks in the one order; a group takes them unit by unit, so two groups may deadlock.
-        """
-        try:
-            return await self._transaction(units)
-        except Exception as error:
-            if isinstance(error, AWAY) or len(units) == 1:
-                return [Failed(error)] * len(units)
-        outcomes: list[object] = []
-        while len(outcomes) < len(units):
+        """One transaction for all; when a unit fails, again without it, and that one alone: so it costs the others little."""
+        outcomes: dict[int, object] = {}
+        together, alone = list(range(len(units))), list[int]()
+        while together:
+            results: list[object] = []
             try:
-                outcomes += await self._transaction([units[len(outcomes)]])
+                await self._transaction([units[n] for n in together], results)
+                outcomes |= dict(zip(together, results, strict=True))
+                break
             except Exception as error:
-                outcomes += [Failed(error)] * (len(units) - len(outcomes) if isinstance(error, AWAY) else 1)
-        return outcomes
+                # When none of them failed but what they do together, each may be the cause.
+                first = len(results)
+                broken = together if away(error) or first == len(together) else together[first : first + 1]
+                if passes(error) or len(units) == 1:
+                    outcomes |= dict.fromkeys(broken, Failed(error))
+                else:
+                    alone += broken if len(alone) < BROKEN_OUT else together
+                together = [n for n in together if n not in outcomes and n not in alone]
+        for n in alone:
+            outcomes[n] = await self._alone(units[n])
+        return [outcomes[n] for n in range(len(units))]
 
-    async def _transaction(self, units: Sequence[Unit[Any]]) -> list[object]:
-        async with self._writer.acquire(timeout=ANSWER_SECONDS) as link:
-            transaction = link.transaction()
+    async def _alone(self, unit: Unit[Any]) -> object:
+        results: list[object] = []
+        try:
+            await self._transaction([unit], results)
+        except Exception as error:
+            return Failed(error)
+        return results[0]
+
+    async def _transaction(self, units: Sequence[Unit[Any]], results: list[object]) -> None:
+        """Run the units, filling `results`: how many there are when this raises tells which unit it was."""
+        link = await self._linked()
+        transaction = link.transaction()
+        connection = PostgresConnection(link, self._options)
+        try:
             await transaction.start()
-            try:
-                number = await link.fetchval("SELECT pg_current_xact_id()::text")
-                connection = PostgresConnection(link)
-                results: list[object] = [await unit(connection) for unit in units]
-            except BaseException:
-                if not link.is_closed():
-                    await transaction.rollback()
+            for unit in units:
+                results.append(await unit(connection))
+            number = await connection.finish()
+        except BaseException as error:
+            await _undo(link, transaction, error)
+            raise
+        try:
+            await transaction.commit()
+        except Exception as error:
+            if not away(error):
                 raise
-            try:
-                await transaction.commit()
-                return results
-            except AWAY as error:
-                lost = error
-        if await self._was_committed(number):
-            return results
-        raise lost
+            link.terminate()
+            if not await self._was_committed(number):
+                raise
+
+    async def _linked(self) -> Link:
+        """The connection that writes, made anew when it was lost."""
+        if self._link.is_closed():
+            self._link = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS, **_ways(self._options))
+        return self._link
 
     async def _was_committed(self, number: str) -> bool:
         """What the lost answer to a COMMIT was. Raises CommitUnknown when the server never says."""
         give_up_at = asyncio.get_running_loop().time() + UNDECIDED_SECONDS
         while asyncio.get_running_loop().time() < give_up_at:
             try:
-                async with self._writer.acquire(timeout=ANSWER_SECONDS) as link:
-                    state = await link.fetchval("SELECT pg_xact_status($1::text::xid8)", number)
-            except AWAY:
+                state = await self._fate(number)
+            except Exception as error:
+                if isinstance(error, asyncpg.PostgresError) and not away(error):
+                    break  # a number it has not come to: another server, which lost our transaction or never had it
+                if not away(error):
+                    raise
                 state = "in progress"
-            except (
-                asyncpg.PostgresError
-            ):  # a number it has not come to: another server, which lost our transaction or never had it
+            if state is None:
                 break
             if state != "in progress":
-                if state is None:
-                    break
-                return bool(state == "committed")
+                return state == "committed"
             await _pause()
         raise CommitUnknown("the server went away during a commit and does not say what became of it")
 
+    async def _fate(self, number: str) -> str | None:
+        link = await self._linked()
+        transaction = link.transaction(readonly=True)
+        try:
+            await transaction.start()
+            state: str | None = await link.fetchval(FATE, number)
+            await transaction.commit()
+            return state
+        except BaseException as error:
+            await _undo(link, transaction, error)
+            raise
 
-async def _pool(url: str, size: int) -> asyncpg.Pool[asyncpg.Record]:
+
+async def _readers(url: str, options: Postgres) -> asyncpg.Pool[asyncpg.Record]:
+    # Made when they are needed. With a least number, which the pool restores by itself (asyncpg 0.32), two runs of four in which the server
+    # was restarted in a loop hung: the pool never gave its one connection out again. The writing one is in no pool.
     return await asyncpg.create_pool(
         url,
-        min_size=1,
-        max_size=size,
+        min_size=0,
+        max_size=READERS,
+        max_queries=FOR_GOOD,
         reset=_as_it_is,
         timeout=CONNECT_SECONDS,
-        command_timeout=ANSWER_SECONDS,
-        server_settings={"application_name": "taskrelay"},
+        **_ways(options),
     )
+
+
+def _ways(options: Postgres) -> dict[str, Any]:
+    return {
+        "command_timeout": ANSWER_SECONDS,
+        "statement_cache_size": STATEMENTS if options.prepared else 0,
+        "server_settings": {"application_name": "taskrelay"},
+    }
 
 
 async def _as_it_is(link: object) -> None:
     """Nothing to clean: a connection carries no state beyond its transaction. The pool's own way costs each use a round trip."""
 
 
+async def _undo(link: Link, transaction: asyncpg.transaction.Transaction, error: BaseException) -> None:
+    """Roll back; a connection that does not answer is dropped, for it would be waited for as long again."""
+    if not away(error) and isinstance(error, Exception) and not link.is_closed():
+        try:
+            await transaction.rollback()
+            return
+        except Exception:  # what went wrong first is what the caller hears
+            pass
+    link.terminate()
+
+
 async def _pause() -> None:
     await asyncio.sleep(PAUSE_SECONDS * (0.5 + random.random()))  # spreads replicas that met
-
-
-def _passes(error: BaseException) -> bool:
-    return isinstance(error, (*RACES, *SLOW, *AWAY)) and not isinstance(error, CommitUnknown)
-
-
-def _translated(error: BaseException) -> BaseException:
-    """A driver's exception in our words; everything else as it is."""
-    told: StorageError
-    match error:
-        case asyncpg.UniqueViolationError():
-            told = Duplicate(_columns(error))
-        case asyncpg.ForeignKeyViolationError():
-            told = Missing("the row refers to one that does not exist")
-        case _ if isinstance(error, FULL):
-            told = Full("the database server has no room")
-        case _ if isinstance(error, (*RACES, *SLOW)):
-            told = Busy(f"the database is busy: {error}")
-        case asyncpg.PostgresError() if not isinstance(error, AWAY):
-            told = StorageError(str(error))  # a statement or value of ours is wrong
-        case _ if isinstance(error, AWAY):
-            told = Unavailable(f"the database cannot be used just now: {error or type(error).__name__}")
-        case _:
-            return error
-    told.__cause__ = error
-    return told
-
-
-def _columns(error: asyncpg.UniqueViolationError) -> str:
-    """The columns as SQLite names them; the server's own language may be another, then the rule's name must do."""
-    match = KEY.match(error.detail or "")
-    if match is None:
-        return f"{error.table_name}: {error.constraint_name}"
-    return ", ".join(f"{error.table_name}.{column}" for column in match["columns"].split(", "))

@@ -10,8 +10,11 @@ from storage.records import ApiKey, OnAmbiguous, Project
 
 INSTALLATION = "SELECT id FROM installation"
 
-# Changes nothing and still has to reach the disk.
-TOUCH = "UPDATE installation SET touches = touches + 1"
+# Changes nothing and still has to reach the disk. Replicas that are asked at the same time must not wait for each other's row.
+TOUCH = """
+    /*sqlite:*/ UPDATE installation SET touches = touches + 1
+    /*postgres: SELECT pg_logical_emit_message(true, 'taskrelay', 'touch') */
+"""
 
 INSERT = """
     INSERT INTO projects (id, name, secret, on_ambiguous, created_at)
@@ -21,6 +24,9 @@ INSERT = """
 BY_NAME = "SELECT id, name, secret, on_ambiguous, created_at FROM projects WHERE name = :name OR id = :name"
 
 GET = "SELECT id, name, secret, on_ambiguous, created_at FROM projects WHERE id = :id"
+
+# Who counts what a project has before adding to it takes turns. Not FOR UPDATE, for which every new task of it would wait.
+TURN = "SELECT id FROM projects WHERE id = :id /*postgres: FOR NO KEY UPDATE */"
 
 SET_POLICY = "UPDATE projects SET on_ambiguous = :on_ambiguous WHERE id = :id"
 
@@ -73,6 +79,11 @@ async def by_name(tx: Connection, name: str) -> Project | None:
 async def get(tx: Connection, project_id: str) -> Project | None:
     rows = await tx.fetch(GET, {"id": project_id})
     return _project(rows[0]) if rows else None
+
+
+async def turn(tx: Connection, project_id: str) -> None:
+    """Wait for whoever else adds to what the project has few of; then what is read is what there is."""
+    await tx.fetch(TURN, {"id": project_id})
 
 
 async def set_policy(tx: Connection, project_id: str, on_ambiguous: OnAmbiguous) -> None:

@@ -24,23 +24,28 @@ WINDOW = """
      LIMIT :batch
 """
 
+# Of an event that is still there: retention may have been first, and a debt without an event could never be paid.
 OWE = """
     INSERT INTO deliveries (id, event_id, endpoint_id, project_id, task_id, event_type, status, attempts, url, due_at,
         created_at, updated_at)
-    VALUES (:id, :event_id, :endpoint_id, :project_id, :task_id, :event_type, 'pending', 0, NULL, :due_at, :created_at, :created_at)
+    SELECT CAST(:id AS TEXT), e.id, CAST(:endpoint_id AS TEXT), e.project_id, e.task_id, e.type, 'pending', 0, NULL,
+           CAST(:due_at AS BIGINT), CAST(:created_at AS BIGINT), CAST(:created_at AS BIGINT)
+      FROM events e WHERE e.id = :event_id AND e.project_id = :project_id /*postgres: FOR KEY SHARE */
     ON CONFLICT (event_id, endpoint_id) DO NOTHING
 /*postgres: RETURNING id */
 """
 
 RESTART_FAILED = """
-    UPDATE deliveries SET status = 'pending', due_at = :now, spent = attempts, restarted_at = :now, updated_at = :now
-     WHERE id IN (
+    WITH failed AS /*postgres: MATERIALIZED */ (
         SELECT d.id FROM deliveries d
          WHERE d.project_id = :project_id AND d.status = :status AND d.endpoint_id = :endpoint_id
            AND d.due_at IS NULL AND d.status <> 'delivered' AND d.id >= :floor AND d.created_at >= :since
            AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = d.event_id AND e.test = 1)
          ORDER BY d.id
-         LIMIT :batch)
+         LIMIT :batch /*postgres: FOR UPDATE OF d */
+    )
+    UPDATE deliveries SET status = 'pending', due_at = :now, spent = attempts, restarted_at = :now, updated_at = :now
+     WHERE id IN (SELECT id FROM failed)
  RETURNING id
 """
 
@@ -92,8 +97,6 @@ async def owe(tx: Connection, deliveries: Sequence[Delivery]) -> int:
                 "event_id": delivery.event_id,
                 "endpoint_id": delivery.endpoint_id,
                 "project_id": delivery.project_id,
-                "task_id": delivery.task_id,
-                "event_type": delivery.event_type,
                 "due_at": delivery.due_at,
                 "created_at": delivery.created_at,
             }

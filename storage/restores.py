@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+from storage import lanes
 from storage.database import Connection
 
 COPIED_AT = "SELECT copied_at FROM installation"
 
-CLEAR = "UPDATE installation SET copied_at = NULL"
+# Whoever is still telling what is in doubt has the mark stay until that is durable.
+STILL_A_COPY = "SELECT 1 FROM installation WHERE copied_at IS NOT NULL /*postgres: FOR SHARE */"
+
+CLEAR = "UPDATE installation SET copied_at = NULL WHERE copied_at IS NOT NULL RETURNING id"
+
+# The newest thing that it knows to have happened: the copy was not made earlier, and whoever takes it for older errs on the safe side.
+KNOWN_UNTIL = (
+    "SELECT coalesce((SELECT created_at FROM events ORDER BY position DESC LIMIT 1), created_at) FROM installation"
+)
+
+MARK = """
+    UPDATE installation SET copied_at = CASE WHEN copied_at < :at THEN copied_at ELSE :at END
+ RETURNING copied_at
+"""
 
 # Positions are handed out once. Those that the unremembered life gave away may be in a reader's hands: were they given away
 # anew, he would believe that he knows what he has never seen.
+# On PostgreSQL they are those of so many transactions: no event is told without one.
 COUNT_POSITIONS = """
     /*sqlite:*/ INSERT INTO sqlite_sequence (name, seq)
                 SELECT 'events', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'events') /*postgres: SELECT 1 */
 """
 SKIP_POSITIONS = """
     /*sqlite:*/ UPDATE sqlite_sequence SET seq = seq + :places WHERE name = 'events'
-    /*postgres: SELECT setval(pg_get_serial_sequence('events', 'position'), coalesce(max(position), 0) + :places) FROM events */
+    /*postgres: SELECT feed_go_on(greatest((SELECT max(position) FROM events), feed_bound()) + (CAST(:places AS bigint) << 20)) */
 """
 
 # In the index of what has not ended. Whoever has a job is asked after it anyway.
@@ -39,11 +54,37 @@ async def copied_at(tx: Connection) -> int | None:
     return at  # type: ignore[return-value]
 
 
-async def clear(tx: Connection, *, places: int) -> None:
-    """What was open then has been seen to: this is the database now. `places`: how many the feed is moved on."""
+async def known_until(tx: Connection) -> int:
+    """When the newest thing in this database happened."""
+    [(at,)] = await tx.fetch(KNOWN_UNTIL)
+    return int(str(at))
+
+
+async def mark(tx: Connection, *, at: int) -> int:
+    """Say that this is a copy of that instant: the next start looks for what may have been bought since. Nobody may be serving.
+
+    Returns of which instant; of two that were said the earlier counts. Leases that were copied along are of no one.
+    """
+    [(since,)] = await tx.fetch(MARK, {"at": at})
+    await lanes.void_leases(tx)
+    return int(str(since))
+
+
+async def still_a_copy(tx: Connection) -> bool:
+    """Whether nobody has seen to what was open then; stays so until the end of the transaction."""
+    return bool(await tx.fetch(STILL_A_COPY))
+
+
+async def clear(tx: Connection, *, places: int) -> bool:
+    """What was open then has been seen to: this is the database now. `places`: how many the feed is moved on.
+
+    Returns whether it was a copy until now: of several replicas that start at once, one has the last word.
+    """
+    if not await tx.fetch(CLEAR):
+        return False
     await tx.fetch(COUNT_POSITIONS)
     await tx.fetch(SKIP_POSITIONS, {"places": places})
-    await tx.fetch(CLEAR)
+    return True
 
 
 async def unbought(tx: Connection, *, after: Place, batch: int) -> list[Place]:

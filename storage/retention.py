@@ -25,14 +25,38 @@ TASKS = """
      LIMIT :batch
 """
 
-LOCK_OVER = """
-    SELECT t.id, t.project_id FROM tasks t
+# What is judged must stay so: a push, a replay and a retry each lock one of these before they make anything of it.
+LOCK_TASKS = """
+    SELECT t.id FROM tasks t
+     WHERE t.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+     ORDER BY t.id /*postgres: FOR UPDATE */
+"""
+
+LOCK_EVENTS_OF = """
+    SELECT e.id FROM events e
+     WHERE e.task_id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+     ORDER BY e.id /*postgres: FOR UPDATE */
+"""
+
+LOCK_EVENTS = """
+    SELECT e.id FROM events e
+     WHERE e.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+     ORDER BY e.id /*postgres: FOR UPDATE */
+"""
+
+LOCK_DELIVERIES = """
+    SELECT d.id FROM deliveries d
+     WHERE d.event_id IN (SELECT /*sqlite:*/ value FROM json_each(:events) /*postgres: unnest(:events::text[]) */)
+     ORDER BY d.id /*postgres: FOR UPDATE */
+"""
+
+OVER = """
+    SELECT t.id FROM tasks t
      WHERE t.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
        AND t.finished_at IS NOT NULL AND t.finished_at <= :before
        AND (t.final_at IS NOT NULL OR t.finished_at <= :settled_before)
        AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d ON d.event_id = e.id
                         WHERE e.task_id = t.id AND d.status = 'pending')
-     ORDER BY t.id /*postgres: FOR UPDATE OF t */
 """
 
 FORGET = """
@@ -193,18 +217,24 @@ async def tasks_over(tx: Connection, window: Window, *, after: str, batch: int) 
 
 async def delete_tasks(tx: Connection, ids: Sequence[str], window: Window) -> int:
     """Take away tasks, as far as they are over, with all that was said of them but the audit. Returns how many."""
-    over = [str(row[0]) for row in await tx.fetch(LOCK_OVER, {**_of(window), "ids": list(ids)})]
+    await tx.fetch(LOCK_TASKS, {"ids": list(ids)})
+    await _lock_deliveries(tx, await tx.fetch(LOCK_EVENTS_OF, {"ids": list(ids)}))
+    over = [str(row[0]) for row in await tx.fetch(OVER, {**_of(window), "ids": list(ids)})]
     if not over:
         return 0
     those = {"ids": over}
     last: list[Any] = await tx.fetch(LAST_OF_TASKS, those)
-    await tx.many(FORGET, [{"project_id": project, "position": position} for project, position in last])
+    await tx.many(FORGET, [{"project_id": project, "position": position} for project, position in sorted(last)])
     for statement in (
         DELETE_ATTEMPTS_OF, DELETE_DELIVERIES_OF, DELETE_EVENTS_OF, DELETE_OBSERVATIONS_OF, DELETE_TIMELINE_OF,
         DELETE_SUBMISSIONS_OF, DELETE_TASKS,
     ):  # fmt: skip
         await tx.fetch(statement, those)
     return len(over)
+
+
+async def _lock_deliveries(tx: Connection, events: Sequence[tuple[object, ...]]) -> None:
+    await tx.fetch(LOCK_DELIVERIES, {"events": [str(event) for (event,) in events]})
 
 
 async def ended(tx: Connection, *, before: int, below: str, after: str, batch: int) -> list[tuple[str, bool, bool]]:
@@ -249,6 +279,7 @@ async def told(tx: Connection, *, before: int, after: int, batch: int) -> list[T
 
 async def delete_told(tx: Connection, which: Sequence[Told]) -> int:
     """Take away events of no task, with their deliveries, as far as nobody is owed them."""
+    await _lock_deliveries(tx, await tx.fetch(LOCK_EVENTS, {"ids": [one.id for one in which]}))
     gone = [one for one in which if await tx.fetch(DELETE_EVENT, {"id": one.id})]
     those = {"ids": [one.id for one in gone]}
     await tx.fetch(DELETE_ATTEMPTS_OF_EVENTS, those)

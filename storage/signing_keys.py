@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from storage import projects
 from storage.database import Connection
 from storage.records import SigningKey
 
@@ -12,9 +13,6 @@ LIVE = """
      WHERE project_id = :project_id AND (expires_at IS NULL OR expires_at > :now)
      ORDER BY expires_at IS NOT NULL, created_at DESC, id DESC
 """
-
-# Two that make or rotate at the same time take turns. Not FOR UPDATE, for which every new task of the project would wait.
-TURN = "SELECT id FROM projects WHERE id = :project_id /*postgres: FOR NO KEY UPDATE */"
 
 INSERT = """
     INSERT INTO signing_keys (id, project_id, public_key, sealed, created_at, expires_at)
@@ -45,7 +43,7 @@ async def live(tx: Connection, project_id: str, *, now: int) -> list[SigningKey]
 
 async def need(tx: Connection, spare: SigningKey) -> None:
     """Have a key in force: the one there is, or this."""
-    await tx.fetch(TURN, {"project_id": spare.project_id})
+    await projects.turn(tx, spare.project_id)
     found = await live(tx, spare.project_id, now=spare.created_at)
     if not any(one.expires_at is None for one in found):
         await insert(tx, spare)
@@ -53,7 +51,7 @@ async def need(tx: Connection, spare: SigningKey) -> None:
 
 async def rotate(tx: Connection, fresh: SigningKey, *, expires_at: int, most: int) -> list[SigningKey]:
     """Put a new key in force; returns all that sign now. The one before signs until `expires_at`; at most so many old ones are kept."""
-    await tx.fetch(TURN, {"project_id": fresh.project_id})
+    await projects.turn(tx, fresh.project_id)
     await tx.fetch(EXPIRE, {"project_id": fresh.project_id, "expires_at": expires_at})
     await tx.fetch(FORGET, {"project_id": fresh.project_id, "now": fresh.created_at})
     await insert(tx, fresh)

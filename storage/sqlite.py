@@ -16,14 +16,14 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import aiosqlite
 import orjson
 
 from storage import dialect, files, migrate
-from storage.database import Params, Unit
+from storage.database import Key, Params, Unit
 from storage.errors import Busy, Duplicate, Full, Missing, StorageError, Unavailable
 from storage.groups import Failed, Groups
 
@@ -76,6 +76,9 @@ class SQLiteConnection:
             return 0
         text, values = dialect.sqlite(sql)
         return self._raw.executemany(text, map(values, rows)).rowcount
+
+    async def lastly(self, sql: str, rows: Mapping[Key, Params], merge: Callable[[Params, Params], Params], /) -> None:
+        await self.change(sql, list(rows.values()))  # one writer has the whole file: nobody can wait in a circle
 
 
 def _bind(values: tuple[object, ...]) -> tuple[object, ...]:

@@ -123,7 +123,7 @@ class Unowned:
 
 
 async def told(tx: Connection, project_id: str, *, after: int, batch: int) -> list[Told]:
-    """Events behind a place in the feed, oldest first. Tests tell nothing and are left out."""
+    """Events behind a place in the feed, oldest first, also those that the feed still holds back. Tests tell nothing and are left out."""
     rows: list[Any] = await tx.fetch(TOLD, {"project_id": project_id, "after": after, "batch": batch})
     return [
         Told(*(*row[:7], bytes(row[7]) if row[7] is not None else None, row[8] is not None, *row[9:])) for row in rows

@@ -85,6 +85,20 @@ BY_IDS = select(
 """,
 )
 
+# Whether a transaction that began after ours wrote the row last. What that one told stands in the feed by its number, behind what we would
+# tell of the same task. A number is given at the first write, not at the beginning: who only waited for the row has none yet.
+BY_IDS_IN_TURN = select(
+    COLUMNS
+    + """,
+    /*sqlite:*/ 0 /*postgres: coalesce(age(t.xmin) < age(pg_current_xact_id_if_assigned()::xid), false)::int */
+""",
+    """
+      FROM tasks t
+     WHERE t.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
+     ORDER BY t.id /*postgres: FOR UPDATE */
+""",
+)
+
 BY_SUBMISSIONS = """
     SELECT s.id, s.task_id, s.account FROM submissions s
      WHERE s.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
@@ -122,6 +136,14 @@ async def insert(tx: Connection, task: Task) -> None:
 async def lock(tx: Connection, ids: Iterable[str]) -> dict[str, Task]:
     """The tasks by id, locked in id order for the rest of the transaction."""
     return {task.id: task for task in map(from_row, await tx.fetch(BY_IDS, {"ids": sorted(set(ids))}))}
+
+
+async def lock_in_turn(tx: Connection, ids: Iterable[str]) -> dict[str, Task]:
+    """The same, for who will tell of them. Raises `Stale` when what is told now would stand before what was told already."""
+    rows: list[Any] = await tx.fetch(BY_IDS_IN_TURN, {"ids": sorted(set(ids))})
+    if any(row[-1] for row in rows):
+        raise Stale("a younger transaction has written one of these tasks")
+    return {task.id: task for task in map(from_row, rows)}
 
 
 async def read(tx: Connection, ids: Iterable[str]) -> dict[str, Task]:

@@ -40,18 +40,29 @@ def server(*, durable: bool, settings: str = "") -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def database(server_url: str, name: str) -> str:
-    """The URL of a fresh, migrated database of this name."""
+async def database(server_url: str, name: str, *, first: str = "") -> str:
+    """The URL of a fresh, migrated database of this name. `first`: what is run in it before."""
     link = await asyncpg.connect(server_url)
     try:
         await link.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         await link.execute(f"CREATE DATABASE {name}")
     finally:
         await link.close()
-    url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+    url = address(server_url, name)
+    if first:
+        link = await asyncpg.connect(url)
+        try:
+            await link.execute(first)
+        finally:
+            await link.close()  # settings of the database hold for the next connection
     link = await asyncpg.connect(url)
     try:
         await migrate.migrate_postgres(link)
     finally:
         await link.close()
     return url
+
+
+def address(server_url: str, name: str) -> str:
+    """The URL of one database of a server."""
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))

@@ -40,7 +40,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "service.settings": {"service.settings"},
     "service.telemetry": {"service.telemetry"},
     "service.bootstrap": {
-        "service.api", "service.compat", "service.dashboard", "service.runtime", "service.pipeline", "service.net",
+        "service.bootstrap", "service.api", "service.compat", "service.dashboard", "service.runtime", "service.pipeline", "service.net",
         "service.providers", "service.core", "service.settings", "service.telemetry", "storage",
     },
     "service.cli": {
@@ -92,7 +92,7 @@ BANNED_NAMES = {
 }
 
 # Sources that only declare: there is nothing in them that could be wrong by itself.
-DECLARATIONS = {"storage.records", "storage.errors", "service.__main__"}
+DECLARATIONS = {"storage.records", "storage.errors", "service.bootstrap.errors", "service.__main__"}
 
 
 def within(name: str, prefixes: set[str] | tuple[str, ...]) -> bool:

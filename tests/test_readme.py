@@ -8,7 +8,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.core
@@ -96,9 +98,15 @@ def commands(text: str) -> Iterator[list[str]]:
         yield [word for word in shlex.split(said) if word != "…"]
 
 
+@cache
+def whole() -> Any:
+    """Everything that can be typed; building it takes a tenth of a second."""
+    return typer.main.get_command(app)
+
+
 def find(words: list[str]) -> tuple[typer.core.TyperCommand | typer.core.TyperGroup, list[str]]:
     """The command that these words name, and what is said to it. A group may be one by itself."""
-    found = typer.main.get_command(app)
+    found = whole()
     while isinstance(found, typer.core.TyperGroup) and words and words[0] in found.commands:
         found, words = found.commands[words[0]], words[1:]
     alone = isinstance(found, typer.core.TyperGroup) and found.invoke_without_command

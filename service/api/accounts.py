@@ -66,7 +66,7 @@ async def _order(call: Call, action: str, order: Order) -> Response:
         if await order(tx, ledger, account):
             await audit_trail.note(tx, act, project_id=call.project_id, now=ledger.now, mint=ledger.mint)
 
-    await context.recorder.write(unit)
+    await context.recorder.write(unit, locks=(LaneKind.ACCOUNT, name))
     context.ring((LaneKind.ACCOUNT, name), context.clock())
     return await _answer(call, account)
 

@@ -105,16 +105,17 @@ ROUTES: tuple[tuple[str, str, Scopes, Answer], ...] = (
 )
 
 
-def create_app(context: Context) -> Api:
-    """The ASGI application."""
-    return Api(context)
+def create_app(context: Context, *, only_health: bool = False) -> Api:
+    """The ASGI application. `only_health`: of a replica that takes no requests."""
+    return Api(context, only_health=only_health)
 
 
 class Api:
     """The frame: pushes go to the door, everything else gets a request id and answers to its errors."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, only_health: bool = False) -> None:
         self._context = context
+        self._only_health = only_health
         desk = CallbackDesk(
             recorder=context.recorder,
             providers=context.providers,
@@ -126,11 +127,12 @@ class Api:
         self._public = Public(context)
         self._door = Door(desk, context.limits, context.base, self._public.refused)
         # A redirect to the path with a slash would be built from the Host the client states.
-        self._router = Router(_routes(context, self._public), redirect_slashes=False)
+        routes = _health(self._public) if only_health else _routes(context, self._public)
+        self._router = Router(routes, redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if scope["path"].startswith("/callbacks/"):
+            if scope["path"].startswith("/callbacks/") and not self._only_health:
                 await self._door(scope, receive, send)  # type: ignore[arg-type]
             else:
                 await self._frame(scope, receive, send)
@@ -171,11 +173,14 @@ class Api:
             await problems.render(problem, request_id, self._context.base)(scope, receive, framed)
 
 
+def _health(public: Public) -> list[Route]:
+    return [Route("/livez", public.live), Route("/readyz", public.ready)]
+
+
 def _routes(context: Context, public: Public) -> list[Route]:
     routes = [
+        *_health(public),
         Route("/", public.root),
-        Route("/livez", public.live),
-        Route("/readyz", public.ready),
         Route("/docs/problems", public.problems),
         Route("/o/{token}", Outputs(context).output),
     ]

@@ -16,6 +16,7 @@ from service.pipeline.create import CreateDesk
 from service.pipeline.durations import Told
 from service.pipeline.ledger import LaneKey
 from service.pipeline.recorder import Recorder
+from service.pipeline.skew import Skew
 from service.pipeline.watch import Watch
 from service.providers.base import Provider
 from service.providers.registry import PROVIDERS
@@ -60,6 +61,7 @@ class Context:
     client: ProviderClient
     bucket: Callable[[str], Bucket]
     clock: Callable[[], int]
+    skew: Skew
     mint: Callable[[str], str]
     entropy: Callable[[int], bytes]
     public_url: str | None

@@ -47,9 +47,8 @@ async def create(call: Call) -> Response:
     spare = spare_key(call, endpoint.signatures, now)
 
     async def unit(tx: Connection) -> bool:
-        if await endpoints.count(tx, call.project_id) >= context.limits.endpoints:
+        if not await endpoints.insert_within(tx, endpoint, most=context.limits.endpoints):
             return False
-        await endpoints.insert(tx, endpoint)
         if spare is not None:
             await signing_keys.need(tx, spare)
         row = EndpointSecret(endpoint_id=endpoint.id, number=1, sealed=sealed, created_at=now)

@@ -52,7 +52,9 @@ async def page(call: Call) -> Response:
             start = found.end  # what was looked through in vain is not looked through again, neither here nor by `next`
         return found
 
-    found = await call.context.watch.until(call.project_id, look, lambda one: bool(one.events), seconds=seconds)
+    found = await call.context.watch.until(
+        call.project_id, look, lambda one: bool(one.events), seconds=seconds, held=lambda one: one.held
+    )
     kept = found.events[:limit]
     more = len(found.events) > limit
     return reply(
@@ -124,6 +126,10 @@ async def place(call: Call, stated: str, pointer: str) -> int:
     found, bounds = await call.context.database.read(unit)
     if found is None:
         raise Problem("not_found", UNKNOWN_PLACE)
+    if is_id and found > bounds.last:
+        return (
+            bounds.newest
+        )  # known from elsewhere before the feed is settled up to there: what lies before it is yet to come
     if found > bounds.last:
         raise Invalid([Fault(pointer=pointer, detail=AHEAD)])
     if found < bounds.forgotten:

@@ -48,9 +48,12 @@ class Public:
         trouble = await asyncio.shield(self._checking)
         if trouble is None and now < self._full_until:
             trouble = DISK_FULL
+        skew = self._context.skew
+        if trouble is None and skew.refused:
+            trouble = skew.noted
         if trouble is not None:
             raise Problem("unavailable", trouble, headers={"retry-after": "1"})
-        return _said({"status": "ok"})
+        return _said({"status": "ok"} if skew.noted is None else {"status": "ok", "warnings": [skew.noted]})
 
     async def root(self, request: Request) -> Response:
         """GET /: for somebody who opened the address in a browser."""

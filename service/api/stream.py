@@ -20,10 +20,10 @@ from service.api.call import Call
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query, position_cursor
-from service.pipeline.watch import rest
+from service.pipeline.watch import Pace, rest
 from storage import feed
 from storage.errors import StorageError
-from storage.feed import EventFilter
+from storage.feed import EventFilter, Stretch
 from storage.records import Event
 
 BATCH = 32  # events held at a time
@@ -95,6 +95,7 @@ class Reader:
     async def follow(self) -> None:
         """Send what comes until the client leaves, the process stops, or the key is good no more; then say to come back."""
         context, loop = self.call.context, asyncio.get_running_loop()
+        pace = Pace(context.watch.look_again_seconds)
         await self._say(f"retry: {RETRY_MS}\n")
         beat_at = loop.time() + context.limits.heartbeat_seconds
         while not self.gone.done() and not context.watch.closed:
@@ -104,16 +105,18 @@ class Reader:
                     await self._prove()
                     await self._say(": still here\n")
                     beat_at = loop.time() + context.limits.heartbeat_seconds
-                more = await self._advance()
+                before = self.place
+                found = await self._advance()
             except (Problem, StorageError):  # the next connection is told which
                 break
-            if not more:
-                await rest(self.rung, min(context.watch.look_again_seconds, beat_at - loop.time()))
+            if not found.more:
+                span = pace.seconds(held=found.held, went_on=self.place != before)
+                await rest(self.rung, min(span, beat_at - loop.time()))
         await self._say(": this connection ends here, connect again\n")
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _advance(self) -> bool:
-        """Send the next stretch of the feed. Returns whether there is more at once."""
+    async def _advance(self) -> Stretch:
+        """Send the next stretch of the feed, and return it."""
         found = await self.call.context.database.read(
             lambda tx: feed.ahead(tx, self.call.project_id, self.wanted, after=self.place, limit=BATCH)
         )
@@ -124,13 +127,13 @@ class Reader:
                 await self._send(bytes(part))
                 part.clear()
             if self.gone.done():
-                return False
+                return found
         if part:
             await self._send(bytes(part))
         if found.events:
             self._named = feed.position(found.events[-1])
         self.place = found.end
-        return found.more
+        return found
 
     async def _say(self, line: str) -> None:
         """A line that is no event, and the place if the client was not told of it."""

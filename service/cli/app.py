@@ -16,6 +16,7 @@ from service.cli import (
     endpoints,
     event_types,
     events,
+    health,
     init,
     keys,
     listen,
@@ -61,6 +62,7 @@ def root(
 
 app.command("init")(init.init)
 app.command("serve")(serve.serve)
+app.command("health")(health.health)
 app.command("doctor")(doctor.doctor)
 app.command("probe")(probe.probe)
 app.command("demo")(demo.demo)

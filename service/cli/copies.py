@@ -26,7 +26,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is 
 
 def backup(file: File, force: Force = False, json: Json = False) -> None:
     """Copy the database to FILE while it serves: one instant of it, checked, for its owner's eyes (0600)."""
-    from service.bootstrap import clock
+    from service.bootstrap.world import clock
     from storage import copies
 
     settings = settings_of("db backup")
@@ -43,7 +43,7 @@ def backup(file: File, force: Force = False, json: Json = False) -> None:
 
 def restore(file: File, json: Json = False) -> None:
     """Put the copy FILE in the database's place. The next start looks for what was bought since, before it buys anything."""
-    from service.bootstrap import clock
+    from service.bootstrap.world import clock
     from storage import copies
 
     settings = settings_of("db restore")
@@ -103,7 +103,7 @@ async def _orphans(settings: Settings) -> list[dict[str, Any]]:
 def _database(command: str, settings: Settings) -> Path:
     if not settings.database_url.startswith("sqlite:///"):
         raise Stop(
-            f"{command}: this is for SQLite. PostgreSQL has tools of its own: pg_dump, or base backups and its log"
+            f"{command}: this is for SQLite. PostgreSQL has tools of its own: pg_dump, or base backups and its log (docs/runbook.md)"
         )
     return Path(settings.database_url.removeprefix("sqlite:///")).absolute()
 
@@ -149,7 +149,7 @@ def _size(count: int) -> str:
 
 
 def _keys(settings: Settings) -> str:
-    from service.bootstrap import secret_file
+    from service.bootstrap.keys import secret_file
 
     return (
         "the keys of TASKRELAY_SECRET_KEYS are" if settings.secret_keys else f"the keys in {secret_file(settings)} are"

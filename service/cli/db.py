@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from service.cli import copies, reseal
+from service.cli import copies, moving, reseal, restored, schema
 from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
 from service.cli.terminal import FAILED, Json, Stop, console, say, show
 
@@ -40,14 +40,19 @@ def replay(json: Json = False) -> None:
         raise typer.Exit(FAILED)
 
 
+app.command("migrate")(schema.migrate)
+app.command("status")(schema.status)
+app.command("check")(schema.check)
 app.command("backup")(copies.backup)
 app.command("restore")(copies.restore)
+app.command("restored")(restored.restored)
 app.command("orphans")(copies.orphans)
+app.command("copy")(moving.copy)
 app.command("reseal")(reseal.reseal)
 
 
 async def _replayed(settings: Settings) -> dict[str, Any]:
-    from service.bootstrap import replay_of
+    from service.bootstrap.stores import replay_of
     from storage.errors import StorageError
 
     tasks = observations = 0

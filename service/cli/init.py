@@ -66,7 +66,7 @@ def init(
 
 
 def _providers(named: list[str], asking: bool) -> list[str]:
-    from service.bootstrap import provider_names
+    from service.bootstrap.accounts import provider_names
 
     known = provider_names()
     if not named and asking:
@@ -165,7 +165,7 @@ def _write(text: str, made: bool, force: bool) -> list[Problem]:
 
 def _judged(file: Path) -> list[Problem]:
     """Refuse what a start would refuse. The environment is not blamed on us: it only adds what it holds."""
-    from service.bootstrap import provider_names, pushing_providers
+    from service.bootstrap.accounts import provider_names, pushing_providers
     from service.settings import gather, problems
 
     found = gather({}, file)

@@ -39,7 +39,7 @@ def create(
 
 
 async def _make(settings: Settings, name: str, scopes: list[str], project: str | None) -> dict[str, Any]:
-    from service.bootstrap import key_for
+    from service.bootstrap.keys import key_for
     from storage.errors import StorageError
 
     wanted = [part for scope in scopes for part in scope.replace(",", " ").split()]

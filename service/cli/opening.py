@@ -44,7 +44,8 @@ def told(problem: object) -> dict[str, object]:
 @asynccontextmanager
 async def store_of(command: str, settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
     """The open database and the keys. Works beside a serving process: it only reads and writes."""
-    from service.bootstrap import StartError, open_store
+    from service.bootstrap.errors import StartError
+    from service.bootstrap.stores import open_store
     from storage.errors import StorageError
 
     async with AsyncExitStack() as stack:

@@ -38,7 +38,7 @@ def reseal(
 
 
 async def _resealed(settings: Settings, dry_run: bool) -> dict[str, Any]:
-    from service.bootstrap import reseal_of, seals_of
+    from service.bootstrap.keys import reseal_of, seals_of
     from storage.errors import StorageError
 
     async with store_of(COMMAND, settings) as (database, keyring):

@@ -21,7 +21,7 @@ from service.cli.opening import cannot, environment, settings_of
 from service.cli.terminal import Json, Stop, warn
 
 if TYPE_CHECKING:
-    from service.bootstrap import Service
+    from service.bootstrap.parts import Service
     from service.settings import Settings
 
 log = logging.getLogger("taskrelay.serve")
@@ -58,15 +58,14 @@ def serve(
 
 
 async def _serve(settings: Settings, human: bool) -> None:
-    from service.bootstrap import secret_file
+    from service.bootstrap.keys import secret_file
 
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         # A second one changes nothing: what is in flight is paid for, and all of it ends within the time supervisors grant.
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    listener = _listen(settings) if "api" in settings.roles else None
-    if listener is not None:
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    listener = _listen(settings)  # of a replica that only works: for its health
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     secrets = None if settings.secret_keys else secret_file(settings)
     made = secrets if secrets is not None and not secrets.exists() else None
     async with AsyncExitStack() as stack:
@@ -77,7 +76,8 @@ async def _serve(settings: Settings, human: bool) -> None:
 
 
 async def _opened(stack: AsyncExitStack, settings: Settings) -> Service:
-    from service.bootstrap import StartError, open_service
+    from service.bootstrap.errors import StartError
+    from service.bootstrap.opening import open_service
     from storage.errors import StorageError
 
     try:
@@ -87,7 +87,7 @@ async def _opened(stack: AsyncExitStack, settings: Settings) -> Service:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    from service.bootstrap import bind
+    from service.bootstrap.door import bind
 
     try:
         return bind(settings)
@@ -98,33 +98,29 @@ def _listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-async def _run(service: Service, listener: socket.socket | None, stopping: asyncio.Event, human: bool) -> None:
+async def _run(service: Service, listener: socket.socket, stopping: asyncio.Event, human: bool) -> None:
     """Do what the roles say until told to stop. What fails for good stops the rest in order."""
     from service import runtime
-    from service.bootstrap import server_of
+    from service.bootstrap.door import server_of
     from service.telemetry import failpoints
 
-    duties: list[asyncio.Task[None]] = []
-    server = server_of(service) if listener is not None else None
-    if server is not None and listener is not None:
-        duties.append(asyncio.create_task(server.serve(sockets=[listener])))
-        ready = asyncio.create_task(server.ready.wait())
-        await asyncio.wait([ready, *duties], return_when=asyncio.FIRST_COMPLETED)
-        ready.cancel()
-    if "work" in service.settings.roles:
-        duties.append(asyncio.create_task(runtime.run(service.loops, [service.lanes.run], stopping)))
+    server = server_of(service)
+    duties = [asyncio.create_task(server.serve(sockets=[listener]))]
+    ready = asyncio.create_task(server.ready.wait())
+    await asyncio.wait([ready, *duties], return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    duties.append(asyncio.create_task(runtime.run(service.loops, service.endless, stopping)))
     runtime.ease_collector()
     for duty in duties:
         duty.add_done_callback(lambda _: stopping.set())
     if not any(duty.done() for duty in duties):
-        await _announce(service, listener is not None, human)
+        await _announce(service, human)
     await stopping.wait()
     _end_in_time()
     failpoints.reach("at_stop")
     _say(human, "stopping: what is in flight is finished first")
     service.watch.close()  # requests that wait for a change are answered with what is true now
-    if server is not None:
-        server.should_exit = True
+    server.should_exit = True
     # Side by side: an open request may wait for a lane's work, and both end by themselves within 25 seconds.
     await asyncio.gather(*duties, service.lanes.stop())
 
@@ -141,16 +137,16 @@ def _end_in_time() -> None:
     timer.start()
 
 
-async def _announce(service: Service, api: bool, human: bool) -> None:
+async def _announce(service: Service, human: bool) -> None:
     """The ready line, then everything an operator should know."""
     from storage import projects
 
-    facts = ready_facts(service, api)
+    facts = ready_facts(service)
     if human:
         callbacks = ", ".join(f"{name} {mode}" for name, mode in service_callbacks(service).items()) or "no account"
-        address = facts["url"] or "no address: this replica only works"
+        only = "" if "api" in service.settings.roles else " (health only)"
         warn(
-            f"serve: {address}   {facts['database']}, {facts['durability']}   callbacks: {callbacks}   pid {facts['pid']}"
+            f"serve: {facts['url']}{only}   {facts['database']}, {facts['durability']}   callbacks: {callbacks}   pid {facts['pid']}"
         )
     else:
         log.info("ready", extra=facts)
@@ -166,7 +162,7 @@ async def _announce(service: Service, api: bool, human: bool) -> None:
         )
 
 
-def ready_facts(service: Service, api: bool) -> dict[str, object]:
+def ready_facts(service: Service) -> dict[str, object]:
     """What a program that started us wants to know."""
     from service.settings import masked
 
@@ -174,7 +170,7 @@ def ready_facts(service: Service, api: bool) -> dict[str, object]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     sqlite = settings.database_url.startswith("sqlite:")
     return {
-        "url": f"http://{host}:{settings.port}" if api else None,
+        "url": f"http://{host}:{settings.port}",
         "pid": os.getpid(),
         "roles": sorted(settings.roles),
         "database": masked(settings)["database_url"],
@@ -189,7 +185,7 @@ def service_callbacks(service: Service) -> Mapping[str, str]:
 
 
 def _notices(settings: Settings) -> Iterator[tuple[str, str]]:
-    from service.bootstrap import pushing_providers
+    from service.bootstrap.accounts import pushing_providers
     from service.settings import problems
 
     for problem in problems(settings, environment(), pushing=pushing_providers(), clients=CLIENT_VARIABLES):

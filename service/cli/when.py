@@ -18,7 +18,7 @@ Since = Annotated[str, typer.Option("--since", metavar="INSTANT", help=HOW, show
 MaybeSince = Annotated[str | None, typer.Option("--since", metavar="INSTANT", help=HOW, show_default=False)]
 
 
-def instant(text: str) -> str:
+def instant(text: str, option: str = "--since") -> str:
     """The instant in ISO 8601, UTC, with six digits, so that texts of instants sort like them. Raises `Stop`."""
     ago = AGO.fullmatch(text)
     try:
@@ -31,6 +31,6 @@ def instant(text: str) -> str:
             at = at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise Stop(
-            f"--since {text!r}: write an instant with its zone, such as 2026-11-20T21:10:00Z, or 2h, 3d", USAGE
+            f"{option} {text!r}: write an instant with its zone, such as 2026-11-20T21:10:00Z, or 2h, 3d", USAGE
         ) from None
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}Z"

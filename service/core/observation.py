@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from storage.records import Failure, FailureCode, Output, light
+from storage.records import Failure, FailureCode, Lane, Output, light
 
 
 class Source(StrEnum):
@@ -107,6 +107,8 @@ class Observation:
     # With an intent; a reply that states it speaks of that submission alone.
     submission_deadline_at: int | None = None
     by: Actor | None = None  # with what a person ordered
+    # With what an account's lane says of its own accord: counts only as long as its owner still is the owner.
+    lane: Lane | None = None
 
     @property
     def claim(self) -> Claim:

@@ -23,15 +23,15 @@ from service.pipeline.accounts import AccountDesk
 from service.pipeline.clues import gather
 from service.pipeline.due import READ, Limits, Round
 from service.pipeline.health import KIND_OF, Health, Kind
-from service.pipeline.ledger import Fresh, Ledger
+from service.pipeline.ledger import Fresh, Ledger, Recorded
 from service.pipeline.poll import PollDesk, look_up, query
 from service.pipeline.questions import Question, Questions
-from service.pipeline.submit import SubmitDesk, submit
+from service.pipeline.submit import LaneLost, SubmitDesk, submit
 from service.pipeline.turns import Lot, Turns, probe
 from storage import account_tasks, callbacks
 from storage.database import Connection, Database
 from storage.errors import StorageError
-from storage.records import Lane, Task, TaskStatus
+from storage.records import Lane, LaneKind, Task, TaskStatus
 
 log = logging.getLogger("taskrelay.account")
 
@@ -161,22 +161,25 @@ class AccountLane:
         """What a dead owner left `submitting` may or may not have been bought."""
         found = await self._database.read(lambda tx: account_tasks.adrift(tx, self.lane.key))
         ours = [one for one in found if one[0] not in self._submits]
-        told = foregone.adrift(ours, account=self.lane.key, now=self._clock())
-        await self._polling.recorder.record_all(list(told))
+        told = foregone.adrift(ours, self.lane, now=self._clock())
+        self._heed(await self._polling.recorder.record_all(list(told)))
         self._recovered = True
+
+    def _heed(self, recorded: list[Recorded]) -> list[Recorded]:
+        """Learn from what became of our own words whether the lane is still ours."""
+        self.lost = self.lost or any(one.void for one in recorded)
+        return recorded
 
     async def _tell(self, found: Round) -> int:
         """Record what needs no request. Returns how many tasks that changed; these are done with for this turn."""
         told = [
             one
-            for one in foregone.tell(
-                found, self._health, look_up=self._account.look_up, account=self.lane.key, now=self._clock()
-            )
+            for one in foregone.tell(found, self._health, self.lane, look_up=self._account.look_up, now=self._clock())
             if not self._questions.busy(one.task_id)
         ]
         if not told:
             return 0
-        recorded = await self._polling.recorder.record_all(told)
+        recorded = self._heed(await self._polling.recorder.record_all(told))
         done = {one.task_id for one in told}
         found.queued = [task for task in found.queued if task.id not in done]
         found.unconfirmed = [task for task in found.unconfirmed if task.id not in done]
@@ -187,7 +190,7 @@ class AccountLane:
         """What there is to ask, by lot, oldest first."""
         bells = self._questions.bells(found)
         if bells.needless:
-            await self._database.write(lambda tx: callbacks.answer(tx, bells.needless, now=self._clock()))
+            await self._database.write(lambda tx: callbacks.rest(tx, bells.needless, now=self._clock()))
         verify = list(self._questions.of_bells(bells))
         rung = {task.id for question in verify for task in question.tasks}
         rules = self._rules()
@@ -264,7 +267,10 @@ class AccountLane:
         sent_at = self._clock()
         try:
             refused_since = self._health.hold(Kind.SUBMIT).refused_since
-            reading = await submit(task, self._account, self._submitting, refused_since=refused_since)
+            reading = await submit(task, self._account, self._submitting, lane=self.lane, refused_since=refused_since)
+        except LaneLost:
+            self.lost = True
+            return
         except Exception:
             log.exception("submitting %s failed", task.id)
             self._recovered = False  # should its intent be committed, nobody else would look after it
@@ -301,7 +307,7 @@ class AccountLane:
             return await keep_health(tx, ledger, self._account, self.lane, self._health)
 
         try:
-            kept = await self._polling.recorder.write(unit)
+            kept = await self._polling.recorder.write(unit, locks=(LaneKind.ACCOUNT, self.lane.key))
         except StorageError as error:
             log.error("the health of %s was not stored: %s", self.lane.key, error)
             return

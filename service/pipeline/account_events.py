@@ -39,7 +39,7 @@ async def keep_health(tx: Connection, ledger: Ledger, account: AccountDesk, lane
 
 async def pause(tx: Connection, ledger: Ledger, account: AccountDesk) -> bool:
     """A person stops the account's purchases. Returns whether that is new."""
-    lane = await _locked(tx, account)
+    lane = await lanes.lock_made(tx, LaneKind.ACCOUNT, account.account.name)
     care = care_of(lane)
     if care.paused_at is not None:
         return False
@@ -52,7 +52,7 @@ async def resume(tx: Connection, ledger: Ledger, account: AccountDesk) -> bool:
 
     Returns whether there was one.
     """
-    lane = await _locked(tx, account)
+    lane = await lanes.lock_made(tx, LaneKind.ACCOUNT, account.account.name)
     if not pauses(lane):
         return False
     holds = holds_of(lane)
@@ -64,7 +64,7 @@ async def resume(tx: Connection, ledger: Ledger, account: AccountDesk) -> bool:
 
 async def note_silence(tx: Connection, ledger: Ledger, account: AccountDesk, *, silent: bool, ends: int) -> bool:
     """Keep whether the account's pushes are missing, and tell it when they go missing. Returns whether that is new."""
-    lane = await _locked(tx, account)
+    lane = await lanes.lock_made(tx, LaneKind.ACCOUNT, account.account.name)
     care = care_of(lane)
     if silent is (care.silent_since is not None):
         return False
@@ -95,12 +95,6 @@ async def tell_change(tx: Connection, ledger: Ledger, account: AccountDesk, befo
     if was and not now:
         causes = sorted(was)
         await _tell(tx, ledger, account, after, EventType.ACCOUNT_RESUMED, f"{ledger.now}", {"cause": causes[0]})
-
-
-async def _locked(tx: Connection, account: AccountDesk) -> Lane:
-    name = account.account.name
-    stored = await lanes.lock(tx, LaneKind.ACCOUNT, name)
-    return stored if stored is not None else Lane(kind=LaneKind.ACCOUNT, key=name, epoch=0)
 
 
 async def _order(tx: Connection, ledger: Ledger, account: AccountDesk, before: Lane, care: Care) -> None:

@@ -69,7 +69,7 @@ def _wanting(event: Told, spans: Sequence[Span], part: Part) -> list[str]:
 
 def wants(span: Span, event: Told) -> bool | None:
     """Whether the endpoint was to be owed the event. None: that cannot be said any more."""
-    if not span.since < event.position <= span.until or not events.wants(span.events, event.type):
+    if not span.holds(event.position) or not events.wants(span.events, event.type):
         return False
     if span.expires_at is not None and event.created_at >= span.expires_at:
         return False

@@ -17,7 +17,7 @@ from service.pipeline.accounts import AccountDesk
 from service.pipeline.ledger import LaneKey
 from service.providers.base import Prepared, Provider
 from service.telemetry import failpoints
-from storage import account_tasks, callbacks, endpoints, lanes, projects, tasks
+from storage import account_tasks, callbacks, endpoints, lanes, tasks
 from storage.database import Connection, Database
 from storage.errors import Duplicate
 from storage.records import Endpoint, Lane, LaneKind, OnAmbiguous, Task, TaskStatus, TimelineEntry, evolve
@@ -112,12 +112,11 @@ async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Cre
                 return Created(task=existing, lane=None)
         accounts = await choose_accounts(tx, accepted)
         webhook_id = await _hidden_endpoint(tx, project_id, accepted.webhook, endpoint_id, now)
-        project = await projects.get(tx, project_id)
-        policy = project.on_ambiguous if project is not None else OnAmbiguous.HOLD
+        policy, lane = await lanes.policy(tx, project_id, accounts[0].account.name)
         task = evolve(task_of(accepted, accounts, task_id, project_id, webhook_id, now), on_ambiguous=policy)
         await tasks.insert(tx, task)
         await callbacks.note(tx, [_created(task)])
-        lane = await lanes.arrive_at(tx, LaneKind.ACCOUNT, task.account, now)
+        await lanes.arrive(tx, {(LaneKind.ACCOUNT, task.account): now})
         failpoints.reach("before_create_commit")
         return Created(task=task, lane=lane)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
 from storage import account_tasks, callbacks, lanes, tasks
+from storage.callbacks import Bell
 from storage.database import Connection
 from storage.records import Task, TaskStatus
 
@@ -35,7 +36,7 @@ class Round:
     """What is due, oldest first; purchases in turns of their projects. `overdue`: of those that cannot be worked on, whose
     deadline has passed. `care`: what people ordered of the account."""
 
-    bells: list[tuple[str, str, str, int]] = field(default_factory=list)
+    bells: list[Bell] = field(default_factory=list)
     rung: dict[str, Task] = field(default_factory=dict)
     queued: list[Task] = field(default_factory=list)
     unconfirmed: list[Task] = field(default_factory=list)
@@ -58,7 +59,7 @@ async def read(tx: Connection, account: str, limits: Limits, *, now: int) -> Rou
     following = [await account_tasks.next_due_after(tx, account, status, now=now) for status in DUE_STATUSES]
     return Round(
         bells=bells,
-        rung=await tasks.read(tx, {bell[0] for bell in bells}) if bells else {},
+        rung=await tasks.read(tx, {bell.task_id for bell in bells}) if bells else {},
         queued=await _purchases(tx, account, limits, now=now),
         unconfirmed=await account_tasks.due(tx, account, TaskStatus.UNCONFIRMED, now=now, batch=limits.questions),
         bound=bound,

@@ -11,13 +11,13 @@ from service.core.buying import refused_until
 from service.core.observation import Claim, Observation, Reading, Source
 from service.pipeline.due import Round
 from service.pipeline.health import Health, Kind
-from storage.records import Failure, FailureCode, Task, TaskStatus
+from storage.records import Failure, FailureCode, Lane, Task, TaskStatus
 
 OVERDUE = Reading(claim=Claim.OVERDUE)
 
 
-def adrift(submissions: Iterable[tuple[str, str]], *, account: str, now: int) -> Iterator[Observation]:
-    """Of each (task, submission) that a dead owner left on its way: it may or may not have been bought."""
+def adrift(submissions: Iterable[tuple[str, str]], lane: Lane, *, now: int) -> Iterator[Observation]:
+    """Of each (task, submission) that a dead owner of the lane left on its way: it may or may not have been bought."""
     reading = Reading(claim=Claim.AMBIGUOUS, detail="the process ended while it was submitting")
     for task_id, submission_id in submissions:
         yield Observation(
@@ -26,12 +26,13 @@ def adrift(submissions: Iterable[tuple[str, str]], *, account: str, now: int) ->
             reading=reading,
             at=now,
             submission_id=submission_id,
-            account=account,
+            account=lane.key,
+            lane=lane,
         )
 
 
-def tell(found: Round, health: Health, *, look_up: bool, account: str, now: int) -> Iterator[Observation]:
-    """Of what is due, everything that needs no request. `look_up`: a purchase of unknown fate can be looked for."""
+def tell(found: Round, health: Health, lane: Lane, *, look_up: bool, now: int) -> Iterator[Observation]:
+    """Of what is due in a lane, everything that needs no request. `look_up`: a purchase of unknown fate can be looked for."""
     for task in {task.id: task for task in (*found.overdue, *found.queued, *found.unconfirmed)}.values():
         match task.status:
             case TaskStatus.QUEUED:
@@ -42,7 +43,7 @@ def tell(found: Round, health: Health, *, look_up: bool, account: str, now: int)
                 reading, source = _unanswered(task, health, now), Source.POLL
         if reading is not None:
             source = Source.DEADLINE if reading is OVERDUE else source
-            yield Observation(task_id=task.id, source=source, reading=reading, at=now, account=account)
+            yield Observation(task_id=task.id, source=source, reading=reading, at=now, account=lane.key, lane=lane)
 
 
 def _of_queued(task: Task, health: Health, now: int) -> Reading | None:

@@ -15,7 +15,7 @@ from typing import Protocol
 from service.pipeline.ledger import Batch, Fresh, LaneKey
 from service.telemetry import failpoints
 from storage import lanes
-from storage.database import Connection, Database
+from storage.database import Connection, Database, apart
 from storage.errors import StorageError
 from storage.records import Lane, LaneKind
 
@@ -23,6 +23,7 @@ log = logging.getLogger("taskrelay.lanes")
 
 SECOND = 1_000_000
 CLAIM_AT_ONCE = 200
+SOONEST = 20_000  # microseconds
 LINGER_SECONDS = 2.0  # an idle lane is kept this long: the next event then needs no claim
 LOOK_EVERY_SECONDS = 5.0  # for lanes whose owner died elsewhere; everything of our own rings
 STOP_SECONDS = (
@@ -79,7 +80,9 @@ class Lanes:
         ttl_seconds: float = 60.0,
         linger_seconds: float = LINGER_SECONDS,
         stop_seconds: float = STOP_SECONDS,
+        released: Callable[[LaneKey, int], None] | None = None,
     ) -> None:
+        """`released`: told of a lane that is given back though work is due at that time: others may want it."""
         self._database = database
         self._owner = owner
         self._accounts = list(accounts)
@@ -94,8 +97,24 @@ class Lanes:
         self._next_claim_at: int | None = 0
         self._failures: dict[LaneKey, int] = {}
         self._claiming = 0
+        self._versions: dict[LaneKey, int] = {}  # of our lanes' rows, as last looked at
+        self._released = released
         self._seen_astray: set[tuple[LaneKind, str, int]] = set()
         self._stopping = False
+        self._suspended = False
+
+    @property
+    def _leaving(self) -> bool:
+        return self._stopping or self._suspended
+
+    def fit(self, fit: bool) -> None:
+        """Whether this process may work lanes at all. While not, it gives them back and takes none."""
+        if fit is not self._suspended:
+            return
+        self._suspended = not fit
+        for worker in list(self._workers.values()):
+            worker.ring(self._clock())
+        self._look_again()
 
     def arrived(self, batch: Batch) -> None:
         """Tell the lanes of a commit. Lanes we do not hold are claimed when their time comes."""
@@ -123,18 +142,23 @@ class Lanes:
 
     async def run_once(self) -> int:
         """Claim what is due; returns how many lanes were taken."""
+        if self._suspended:
+            self._next_claim_at = None
+            return 0
         self._next_claim_at = None  # from here on whatever rings is heard, also while the database is being asked
         self._claiming += 1
         try:
             asked_at = self._clock()
             taken = await self._database.write(
-                lambda tx: lanes.claim(
-                    tx,
-                    owner=self._owner,
-                    accounts=self._accounts,
-                    now=self._clock(),
-                    ttl_seconds=self._ttl,
-                    batch=CLAIM_AT_ONCE,
+                apart(
+                    lambda tx: lanes.claim(
+                        tx,
+                        owner=self._owner,
+                        accounts=self._accounts,
+                        now=self._clock(),
+                        ttl_seconds=self._ttl,
+                        batch=CLAIM_AT_ONCE,
+                    )
                 )
             )
             if taken:
@@ -144,10 +168,26 @@ class Lanes:
         finally:
             self._claiming -= 1
         if len(taken) < CLAIM_AT_ONCE:
-            self._plan(
-                await self._database.read(lambda tx: lanes.next_claim(tx, owner=self._owner, accounts=self._accounts))
-            )
+            self._plan(await self._database.read(self._next_claim))
         return len(taken)
+
+    async def _next_claim(self, tx: Connection) -> int | None:
+        return await lanes.next_claim(tx, owner=self._owner, accounts=self._accounts, now=self._clock())
+
+    async def look(self) -> None:
+        """Find what other replicas did without a hint: work for lanes that are ours, and lanes that became due."""
+
+        async def unit(tx: Connection) -> tuple[dict[LaneKey, int], int | None]:
+            return await lanes.versions(tx, owner=self._owner), await self._next_claim(tx)
+
+        seen, span = await self._database.read(unit)
+        for key, version in seen.items():
+            # Also at the first look: something may have come between the claim and now. Heartbeats count too, and cost a read.
+            if version != self._versions.get(key) and (holder := self._workers.get(key)) is not None:
+                holder.ring(self._clock())
+        self._versions = seen
+        if span is not None and span <= 0:
+            self._look_again()
 
     def _start(self, lane: Lane) -> None:
         key = lane.kind, lane.key
@@ -157,9 +197,11 @@ class Lanes:
         worker = self._workers[key] = self._make(lane)
         self._running[key] = asyncio.create_task(self._work(worker))
 
-    def _plan(self, at: int | None) -> None:
-        if at is not None and (self._next_claim_at is None or at < self._next_claim_at):
-            self._next_claim_at = at
+    def _plan(self, span: int | None) -> None:
+        """Claim again in so many microseconds. What is due already was just refused us: others took it, or it is held."""
+        if span is not None:
+            at = self._clock() + (span if span > 0 else SOONEST)
+            self._next_claim_at = at if self._next_claim_at is None else min(at, self._next_claim_at)
 
     async def run(self) -> None:
         """Claim lanes as they become due, until cancelled."""
@@ -191,7 +233,7 @@ class Lanes:
         before = list(self._workers.values())  # one that is claimed while the database is asked has its own lease
         claiming = self._claiming
         alive = await self._database.write(
-            lambda tx: lanes.heartbeat(tx, owner=self._owner, now=now, ttl_seconds=self._ttl)
+            apart(lambda tx: lanes.heartbeat(tx, owner=self._owner, now=now, ttl_seconds=self._ttl))
         )
         for worker in before:
             if (worker.lane.kind, worker.lane.key, worker.lane.epoch) in alive:
@@ -217,11 +259,11 @@ class Lanes:
                     lane is not None
                     and lane.epoch == epoch
                     and lane.owner == self._owner
-                    and await lanes.hold(tx, lane)
+                    and await lanes.hold_still(tx, lane)
                 ):
                     await lanes.release(tx, lane, next_due_at=lane.next_due_at)
 
-            await self._database.write(unit)
+            await self._database.write(apart(unit, kind, key))
         if strays:
             self._look_again()
 
@@ -252,7 +294,7 @@ class Lanes:
     async def _work(self, worker: Worker) -> None:
         given = False
         try:
-            while not (given or worker.lost or self._stopping):
+            while not (given or worker.lost or self._leaving):
                 given = await self._turn(worker)
         finally:
             await self._finish(worker)
@@ -297,18 +339,19 @@ class Lanes:
     async def _give_back(self, worker: Worker) -> bool:
         """Release in two statements: lock first, then the time from the rows, so no arrival is lost in between."""
 
-        async def unit(tx: Connection) -> bool:
-            if not await lanes.hold(tx, worker.lane):
-                return True
+        async def unit(tx: Connection) -> tuple[bool, int | None]:
+            if not await lanes.hold_still(tx, worker.lane):
+                return True, None
             due = await worker.next_due(tx)
-            if due is not None and not self._stopping and due <= self._clock() + self._linger:
-                return False  # something came while we looked
+            if due is not None and not self._leaving and due <= self._clock() + self._linger:
+                return False, due  # something came while we looked
             released = await lanes.release(tx, worker.lane, next_due_at=due)
             failpoints.reach("before_release_commit")
-            return released
+            return released, due
 
+        due = None
         try:
-            given = await self._database.write(unit)
+            given, due = await self._database.write(apart(unit, worker.lane.kind, worker.lane.key))
         except Exception as error:
             self._complain(worker, "it cannot be given back", error)
             given = False
@@ -317,6 +360,8 @@ class Lanes:
             failpoints.reach("after_release")
             self._forget(worker)
             self._look_again()  # what arrived since the release rang a worker that is gone
+            if self._leaving and due is not None and self._released is not None:
+                self._released((worker.lane.kind, worker.lane.key), due)
         else:
             worker.ring(self._clock())
         return given

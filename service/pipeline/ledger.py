@@ -66,10 +66,11 @@ class Callback:
 
 @light(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What became of one observation. `task` is None for a push nobody knows."""
+    """What became of one observation. `task` is None for a push nobody knows. `void`: who said it has no say any more."""
 
     outcome: Outcome
     task: Task | None = None
+    void: bool = False
 
 
 @light(frozen=True, slots=True, kw_only=True)

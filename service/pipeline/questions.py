@@ -12,6 +12,7 @@ from service.core.observation import Claim, Reading
 from service.core.times import SECOND
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.due import Round
+from storage.callbacks import Bell
 from storage.records import Task
 
 ASK_AGAIN_SECONDS = 2.0  # pushes of one task cause one query in this time at most
@@ -30,11 +31,11 @@ class Question:
 
 @dataclass(slots=True, kw_only=True)
 class Bells:
-    """Pushes that wait for a query. `needless`: (account, task, heard until) that say nothing new, to be put to rest."""
+    """Pushes that wait for a query. `needless`: those that say nothing new, to be put to rest."""
 
     claims: dict[str, Claim]
     strangers: set[str]  # tasks of which a push names another job than theirs: one too many, or nonsense
-    needless: list[tuple[str, str, int]]
+    needless: list[Bell]
     ringing: list[Task]
 
 
@@ -77,22 +78,20 @@ class Questions:
     def bells(self, found: Round) -> Bells:
         """All bells of a task ring once; the claim of an end is the one that counts, and after the end that a link is wanted."""
         claims: dict[str, Claim] = {}
-        heard: dict[str, int] = {}
         needed: set[str] = set()
         strangers: set[str] = set()
-        for task_id, word, content, seen_at in found.bells:
-            claim = Claim(word)
+        for bell in found.bells:
+            task_id, claim = bell.task_id, Claim(bell.claim)
             if task_id not in claims or claim in COUNTS:
                 claims[task_id] = claim
-            heard[task_id] = seen_at
             if task_id in found.rung and self._worth_asking(found.rung[task_id], claim):
                 needed.add(task_id)
-                if self._names_another(found.rung[task_id], content):
+                if self._names_another(found.rung[task_id], bell.content):
                     strangers.add(task_id)
         return Bells(
             claims=claims,
             strangers=strangers,
-            needless=[(self._name, task_id, heard[task_id]) for task_id in claims if task_id not in needed],
+            needless=[bell for bell in found.bells if bell.task_id not in needed],
             ringing=[found.rung[task_id] for task_id in claims if task_id in needed],
         )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from service.core.ids import task_of
+from service.core.lifecycle import Outcome
 from service.core.observation import Observation
+from service.pipeline import fences
 from service.pipeline.fold import hear
 from service.pipeline.ledger import Batch, Callback, Desk, Ledger, Recorded
 from service.pipeline.publish import publish
@@ -23,17 +25,19 @@ async def record(tx: Connection, seen: Sequence[Observation | Callback], desk: D
     made = await _attribute(tx, seen)
     owners = {submission: task_id for submission, (task_id, _) in made.items()}
     wanted = {owners.get(one.submission_id, "") if isinstance(one, Callback) else one.task_id for one in seen}
-    now = desk.clock()
-    ledger = Ledger(desk=desk, now=now, found=await tasks.lock(tx, wanted - {""}))
+    found = await tasks.lock_in_turn(tx, wanted - {""})
+    # Not before: whoever had to wait for another replica comes after it, in time as in the history.
+    ledger = Ledger(desk=desk, now=desk.clock(), found=found)
     ledger.asked = {submission: account for submission, (_, account) in made.items()}
     ledger.stored = dict(ledger.found)
     taken = await _taken(tx, seen, owners, ledger)
-    recorded = _fold_all(seen, owners, ledger, taken)
+    void = await fences.void(tx, seen)
+    recorded = _fold_all(seen, owners, ledger, taken, void)
     repeated = await keep_pushes(tx, ledger)
     if any(ledger.pushed[place].version is not None or ledger.pushed[place].verified_at is None for place in repeated):
         # Some were stored before and did not count: rare, so it costs a second fold then and no look before each.
         first, ledger = ledger, ledger.afresh()
-        recorded = _fold_all(seen, owners, ledger, taken, repeated)
+        recorded = _fold_all(seen, owners, ledger, taken, void, repeated)
         await correct(tx, first, ledger)
     await _write(tx, ledger)
     failpoints.reach("before_record_commit")
@@ -54,13 +58,16 @@ def _fold_all(
     owners: Mapping[str, str],
     ledger: Ledger,
     taken: Mapping[tuple[str, str], str],
+    void: Collection[int],
     repeated: Collection[int] = (),
 ) -> tuple[Recorded, ...]:
-    """Each in its turn. `repeated`: places of pushes that were stored before."""
+    """Each in its turn. `void`: places of what counts no more; `repeated`: of pushes that were stored before."""
     return tuple(
         push(place, one, ledger.found.get(owners.get(one.submission_id, "")), ledger, taken, repeated)
         if isinstance(one, Callback)
         else hear(one, ledger, taken)
+        if place not in void
+        else Recorded(outcome=Outcome.IGNORED, task=ledger.found.get(one.task_id), void=True)
         for place, one in enumerate(seen)
     )
 

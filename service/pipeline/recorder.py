@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from service.core.observation import Observation
-from service.pipeline.ledger import Batch, Callback, Desk, Ledger, Recorded
+from service.pipeline.ledger import Batch, Callback, Desk, LaneKey, Ledger, Recorded
 from service.pipeline.record import record
 from service.telemetry import failpoints
 from storage import lanes
 from storage.callbacks import Orphaned
-from storage.database import Connection, Database
-from storage.errors import Busy, Stale, StorageError, Unavailable
+from storage.database import Connection, Database, apart
+from storage.errors import Busy, Duplicate, Stale, StorageError, Unavailable
 
 log = logging.getLogger("taskrelay.record")
 
@@ -70,8 +70,8 @@ class Recorder:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 10.0)
 
-    async def write(self, unit: Callable[[Connection, Ledger], Awaitable[T]]) -> T:
-        """Run a unit that changes something else than tasks and may tell of it; then tell the lanes."""
+    async def write(self, unit: Callable[[Connection, Ledger], Awaitable[T]], *, locks: LaneKey | None = None) -> T:
+        """Run a unit that changes something else than tasks and may tell of it; then tell the lanes. `locks`: a lane's row, if it does."""
 
         async def whole(tx: Connection) -> tuple[T, Ledger]:
             ledger = Ledger(desk=self._desk, now=self._desk.clock(), found={})
@@ -80,7 +80,7 @@ class Recorder:
                 await lanes.arrive(tx, ledger.arrivals)
             return result, ledger
 
-        result, ledger = await self._database.write(whole)
+        result, ledger = await self._database.write(whole if locks is None else apart(whole, *locks))
         if ledger.arrivals or ledger.told:
             self._tell(
                 Batch(
@@ -176,9 +176,14 @@ class Recorder:
                 self._orphans_full = True
 
     async def _write(self, seen: Sequence[Observation | Callback]) -> Batch:
+        second_look = False
         for _ in range(TRIES):
             try:
                 return await self._database.write(lambda tx: record(tx, seen, self._desk))
             except Stale:
                 continue
+            except Duplicate:
+                if second_look:
+                    raise
+                second_look = True  # another replica bound the same job in this very moment; now its task can be seen
         raise StorageError(f"the tasks of this batch kept changing; gave up after {TRIES} tries")

@@ -65,6 +65,8 @@ async def retry(recorder: Recorder, delivery_id: str, project_id: str, act: Act)
             return None
         refuse_inactive(await endpoints.lock_owed(tx, found.endpoint_id, project_id), ledger.now)
         if await outbox.restart(tx, delivery_id, project_id, now=ledger.now) is None:
+            if await listings.delivery(tx, delivery_id, project_id) is None:
+                return None  # retention took it in this very moment
             raise Inactive(f"It was a test. POST /v1/endpoints/{found.endpoint_id}/test makes another.")
         await audit_trail.note(
             tx,

@@ -21,7 +21,7 @@ from service.telemetry import failpoints
 from storage import endpoints, outbox
 from storage.database import Connection, Database
 from storage.outbox import Due
-from storage.records import Endpoint, Lane
+from storage.records import Endpoint, EndpointStatus, Lane
 
 log = logging.getLogger("taskrelay.relay")
 
@@ -104,7 +104,11 @@ class EndpointLane:
     async def next_due(self, tx: Connection) -> int | None:
         now = self._desk.clock()
         endpoint = await endpoints.by_id(tx, self.lane.key)
-        if endpoint is None or not orders.sendable(endpoint, now):
+        if endpoint is None or endpoint.status is EndpointStatus.DISABLED:
+            # Another replica may have owed it something before it could see that it is gone; nobody else would settle that.
+            await outbox.cancel_pending(tx, self.lane.key, now=now)
+            return None
+        if not orders.sendable(endpoint, now):
             return None
         due = await outbox.next_due(tx, self.lane.key)
         return None if due is None else max(due, self._pace.open_at(now))

@@ -122,14 +122,17 @@ class Settling:
             if not await lanes.hold(tx, lane):
                 await outbox.note_attempts(tx, [one.attempt for one in batch.results])
                 return None
-            found = await _as_it_stands(tx, lane.key, batch)
+            found, stands = batch, None
+            if health != self._stored or batch.alarms or batch.giving_up:
+                stands = await endpoints.lock_by_id(tx, lane.key)
+                found = _as_it_stands(batch, stands, self._stored)
             await outbox.settle(tx, found.results, now=now)
-            if health != self._stored:
+            if stands is not None and stands.health == self._stored != health:
                 await endpoints.note_health(tx, lane.key, health)
             if endpoint is not None:
-                await _tell(tx, ledger, endpoint, found)
+                await _tell(tx, ledger, stands or endpoint, found)
             if lane is not held:
-                await lanes.save_health(tx, lane)
+                await lanes.save_own_health(tx, lane)
             failpoints.reach("before_settle_commit")
             return found
 
@@ -153,12 +156,17 @@ class Settling:
         )
 
 
-async def _as_it_stands(tx: Connection, endpoint_id: str, batch: Unwritten) -> Unwritten:
-    """The same, unless who asked for no more is not where the endpoint is now: an attempt under way ends where it began."""
+def _as_it_stands(batch: Unwritten, stands: Endpoint | None, known: str | None) -> Unwritten:
+    """What of it is still to be said of the endpoint, which somebody may have changed since the attempts began.
+
+    `known`: its health as it was gone on from. Whoever reset that has said that what failed before does not count; and whoever
+    asked for no more may not be where the endpoint is now: an attempt under way ends where it began.
+    """
+    if stands is None or stands.health != known:
+        batch = replace(batch, alarms=[], disable=None)
     if not batch.gone:
         return batch
-    found = await endpoints.by_id(tx, endpoint_id)
-    if found is None or any(one.url == found.url for one in batch.gone):
+    if stands is None or any(one.url == stands.url for one in batch.gone):
         return replace(batch, disable=batch.gone[-1].reason)
     instead = {one.instead.delivery_id: one.instead for one in batch.gone}
     return replace(batch, results=[instead.get(one.delivery_id, one) for one in batch.results])

@@ -77,4 +77,4 @@ class Silence:
         async def unit(tx: Connection, ledger: Ledger) -> bool:
             return await account_events.note_silence(tx, ledger, account, silent=silent, ends=JUDGED_BY)
 
-        await self._recorder.write(unit)
+        await self._recorder.write(unit, locks=(LaneKind.ACCOUNT, account.account.name))

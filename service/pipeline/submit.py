@@ -18,11 +18,15 @@ from service.pipeline.accounts import AccountDesk
 from service.pipeline.recorder import Recorder
 from service.providers.base import ProviderError
 from service.telemetry import failpoints
-from storage.records import Task, TaskStatus
+from storage.records import Lane, Task, TaskStatus
 
 log = logging.getLogger("taskrelay.submit")
 
 SECOND = 1_000_000
+
+
+class LaneLost(Exception):
+    """The account's lane is somebody else's by now, who buys in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +41,17 @@ class SubmitDesk:
 
 
 async def submit(
-    task: Task, account: AccountDesk, desk: SubmitDesk, *, refused_since: int | None = None
+    task: Task,
+    account: AccountDesk,
+    desk: SubmitDesk,
+    *,
+    lane: Lane | None = None,
+    refused_since: int | None = None,
 ) -> Reading | None:
     """Make one submission. Returns what the provider said, or None when the task was not ours to buy any more.
 
-    `refused_since`: since when the account's key or balance is refused, should it be again.
+    `lane`: the account's, whose owner alone may buy; raises `LaneLost` if that is another. `refused_since`: since when its key or
+    balance is refused, should it be again.
     """
     if task.status is TaskStatus.UNCONFIRMED:
         failpoints.reach("before_resend")
@@ -57,9 +67,12 @@ async def submit(
         submission_id=submission_id,
         submission_deadline_at=deadline_at,
         account=account.account.name,
+        lane=lane,
     )
     failpoints.reach("before_intent_commit")
     recorded = await desk.recorder.record(intent)
+    if recorded.void:
+        raise LaneLost(task.account)
     if recorded.outcome is not Outcome.CHANGED or recorded.task is None or recorded.task.finished_at is not None:
         return None
     failpoints.reach("after_intent")

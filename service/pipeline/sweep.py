@@ -11,7 +11,7 @@ from service.pipeline.ledger import Ledger
 from service.pipeline.operations import EXPIRED, disable
 from service.pipeline.recorder import Recorder
 from storage import account_tasks, endpoints, lanes
-from storage.database import Connection, Database
+from storage.database import Connection, Database, apart
 
 log = logging.getLogger("taskrelay.sweep")
 
@@ -50,7 +50,7 @@ class Sweep:
             )
             changed = sum(one.outcome is Outcome.CHANGED for one in recorded)
         expired = await self._expire()  # first: a lane whose lease is over has rows and rightly no time
-        mended = await self._database.write(lanes.mend)
+        mended = await self._database.write(apart(lanes.mend))
         for key in mended:
             log.error("lane %s had work and no time: mended; please report this", key)
         return changed + len(mended) + expired
@@ -58,11 +58,11 @@ class Sweep:
     async def _expire(self) -> int:
         """End the leases that are over."""
         now = self._clock()
-        if not await self._database.read(lambda tx: endpoints.expired(tx, now=now, batch=1)):
+        if not await self._database.read(lambda tx: endpoints.any_expired(tx, now=now)):
             return 0
 
         async def unit(tx: Connection, ledger: Ledger) -> int:
-            over = await endpoints.expired(tx, now=now, batch=BATCH)
+            over = await endpoints.lock_expired(tx, now=now, batch=BATCH)
             for endpoint in over:
                 await disable(tx, ledger, endpoint, EXPIRED)
             return len(over)

@@ -17,6 +17,27 @@ T = TypeVar("T")
 
 MOST = 1000
 LOOK_AGAIN_SECONDS = 5.0  # a change made by another replica rings nobody here
+HELD_SECONDS, HELD_LONG_SECONDS = (
+    0.005,
+    0.25,
+)  # commits take milliseconds; whoever leaves a transaction open is not asked after in a hurry
+
+
+class Pace:
+    """How long to rest between two looks. What another transaction holds back comes without a ring, and mostly at once."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._held = HELD_SECONDS
+
+    def seconds(self, *, held: bool, went_on: bool = False) -> float:
+        """`held`: something is there that may not be read yet. `went_on`: since the last look something could."""
+        if went_on or not held:
+            self._held = HELD_SECONDS
+        if not held:
+            return self._longest
+        span, self._held = self._held, min(self._held * 2, HELD_LONG_SECONDS)
+        return min(span, self._longest)
 
 
 class Watch:
@@ -60,6 +81,11 @@ class Watch:
             for rung in self._waiting.get(key, ()):
                 rung.set()
 
+    @property
+    def wanted(self) -> list[str]:
+        """What is waited for now."""
+        return list(self._waiting)
+
     def close(self) -> None:
         """Send everybody home: the process is about to stop, and answers what is true now."""
         self._closed = True
@@ -78,15 +104,21 @@ class Watch:
                 del self._waiting[key]
 
     async def until(
-        self, key: str, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool], *, seconds: float
+        self,
+        key: str,
+        look: Callable[[], Awaitable[T]],
+        enough: Callable[[T], bool],
+        *,
+        seconds: float,
+        held: Callable[[T], bool] = lambda _: False,
     ) -> T:
         """Look until what is seen is enough, or the time is over; returns what was seen last.
 
-        Listens before it looks, so a change between looking and waiting is not missed.
+        Listens before it looks, so a change between looking and waiting is not missed. `held`: more is there, and nobody will ring for it.
         """
         if seconds <= 0 or self._closed or self._count >= self._most:
             return await look()
-        end = asyncio.get_running_loop().time() + seconds
+        end, pace = asyncio.get_running_loop().time() + seconds, Pace(self._look_again)
         self._count += 1
         try:
             with self.listening(key) as rung:
@@ -96,7 +128,7 @@ class Watch:
                     left = end - asyncio.get_running_loop().time()
                     if enough(seen) or left <= 0 or self._closed:
                         return seen
-                    await rest(rung, min(left, self._look_again))
+                    await rest(rung, min(left, pace.seconds(held=held(seen))))
         finally:
             self._count -= 1
 

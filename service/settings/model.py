@@ -114,6 +114,18 @@ class EgressSettings(BaseModel):
     )
 
 
+class PostgresSettings(BaseModel):
+    """How a PostgreSQL server is reached, where DATABASE_URL names one."""
+
+    model_config = _PLAIN
+
+    pooled: bool = Field(
+        default=False,
+        examples=["true"],
+        description="A pooler stands between (PgBouncer in transaction mode): nothing is prepared, no wake-ups, we poll.",
+    )
+
+
 Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
@@ -183,6 +195,7 @@ class Settings(BaseSettings):
         examples=["sqlite:///taskrelay.db"],
         description="sqlite:///taskrelay.db, or postgresql://… for replicas.",
     )
+    postgres: PostgresSettings = Field(default=PostgresSettings(), description="How a PostgreSQL server is reached.")
     public_url: PublicUrl | None = Field(
         default=None,
         examples=["https://relay.example.com"],

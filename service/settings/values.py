@@ -174,7 +174,7 @@ def database_url(given: object) -> str:
     if given.startswith("sqlite:///") and len(given) > len("sqlite:///"):
         return given
     if re.match(r"postgres(ql)?://.", given):
-        return given
+        return f"postgresql://{given.partition('://')[2]}"  # both are in use, for the same
     raise ValueError(
         "must be sqlite:///taskrelay.db, sqlite:////absolute/path.db or postgresql://user:password@host/name"
     )

@@ -5,7 +5,8 @@ CREATE TABLE installation (
     id TEXT NOT NULL PRIMARY KEY, -- stays with the data through backup and restore; part of every token and event id
     created_at BIGINT NOT NULL,
     touches BIGINT NOT NULL DEFAULT 0, -- counts probes: an update to the same value is no write, SQLite sees that nothing changes
-    copied_at BIGINT -- of a backup: when it was taken. What was open then is looked for before anything is bought; then NULL again
+    copied_at BIGINT, -- of a backup: when it was taken. What was open then is looked for before anything is bought; then NULL again
+    moved_at BIGINT -- when everything in it was moved to another database, which serves since
 );
 
 CREATE TABLE projects (
@@ -163,7 +164,7 @@ CREATE INDEX audit_by_task ON audit (task_id, id) WHERE task_id IS NOT NULL;
 CREATE INDEX audit_by_endpoint ON audit (endpoint_id, id) WHERE endpoint_id IS NOT NULL;
 
 CREATE TABLE events (
-    position /*sqlite:*/ INTEGER PRIMARY KEY AUTOINCREMENT /*postgres: BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY */,
+    position /*sqlite:*/ INTEGER PRIMARY KEY AUTOINCREMENT /*postgres: BIGINT PRIMARY KEY DEFAULT feed_next() */, -- storage/positions.py
     id TEXT NOT NULL UNIQUE,
     project_id TEXT NOT NULL,
     task_id TEXT,
@@ -234,12 +235,14 @@ CREATE UNIQUE INDEX signing_keys_in_force ON signing_keys (project_id) WHERE exp
 CREATE TABLE subscriptions (
     endpoint_id TEXT NOT NULL REFERENCES endpoints (id),
     since_position BIGINT NOT NULL, -- events behind this one …
-    until_position BIGINT NOT NULL, -- … up to this one; far beyond any while it is in force
+    since_open TEXT NOT NULL, -- … and those of transactions that were under way then (storage/subscriptions.py) …
+    until_position BIGINT NOT NULL, -- … up to this one; far beyond any while it is in force …
+    until_open TEXT NOT NULL, -- … but those that were under way
     project_id TEXT NOT NULL,
     events TEXT,
     filter TEXT,
     expires_at BIGINT,
-    PRIMARY KEY (endpoint_id, since_position)
+    PRIMARY KEY (endpoint_id, since_position, since_open)
 ) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 CREATE INDEX subscriptions_by_project ON subscriptions (project_id, until_position);
 
@@ -295,6 +298,14 @@ CREATE TABLE lanes (
 CREATE INDEX lanes_due ON lanes (next_due_at) WHERE next_due_at IS NOT NULL;
 -- Heartbeats: a hundred thousand idle lanes cost nothing.
 CREATE INDEX lanes_owned ON lanes (owner) WHERE owner IS NOT NULL;
+
+-- Whose turn it is with what one replica does for all.
+CREATE TABLE duties (
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    until BIGINT NOT NULL,
+    PRIMARY KEY (name)
+);
 
 CREATE TABLE durations (
     account TEXT NOT NULL,

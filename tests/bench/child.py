@@ -12,7 +12,9 @@ import aiohttp
 import orjson
 import uvloop
 
-from service.bootstrap import Service, open_service, server_of
+from service.bootstrap.door import server_of
+from service.bootstrap.opening import open_service
+from service.bootstrap.parts import Service
 from service.core import signature
 from service.net.server import Server, uvicorn_config
 from service.net.server import listen as bind
@@ -63,7 +65,7 @@ async def serve(*, work: bool) -> None:
         stopping = asyncio.Event()
         background = None
         if work:
-            background = asyncio.create_task(run(service.loops, [service.lanes.run], stopping))
+            background = asyncio.create_task(run(service.loops, service.endless, stopping))
         ease_collector()
         await listen(server_of(service))
         stopping.set()

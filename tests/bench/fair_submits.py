@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from service import bootstrap
-from service.bootstrap import Service, clock, mint
+from service.bootstrap import opening
+from service.bootstrap.parts import Service
+from service.bootstrap.world import clock, mint
 from service.settings import load
 from storage import lanes, projects, tasks
 from storage.database import Connection, Database
@@ -90,7 +91,7 @@ async def _serving(folder: Path, provider: str) -> AsyncIterator[Service]:
     env = environment(folder, callbacks="verify", provider=provider)
     account = f"TASKRELAY_ACCOUNTS__{ACCOUNT.upper()}__"
     settings = load({**env, f"{account}RATE": f"{RATE}/s", f"{account}MAX_OPEN_TASKS": "100000"})
-    async with bootstrap.open_service(settings) as service:
+    async with opening.open_service(settings) as service:
         await service.database.write(_projects)
         running = asyncio.create_task(service.lanes.run())
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncpg
 
-from service.bootstrap import clock
+from service.bootstrap.world import clock
 from service.settings import load
 from storage import lanes, outbox
 from storage.database import Connection, open_database

@@ -21,7 +21,8 @@ from pathlib import Path
 import aiohttp
 import uvloop
 
-from service.bootstrap import clock, open_store
+from service.bootstrap.stores import open_store
+from service.bootstrap.world import clock
 from service.core import ids
 from service.core.times import DAY
 from service.settings import Settings, load

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from service import bootstrap
-from service.bootstrap import clock, mint
+from service.bootstrap import stores
+from service.bootstrap.world import clock, mint
 from service.core import events, signature
 from service.core.times import DAY, MINUTE
 from service.core.tokens import Tokens
@@ -73,7 +73,7 @@ async def tenant(settings: Settings, url: str, *, in_flight: int, manners: Manne
 async def tenants(settings: Settings, wanted: Sequence[tuple[str, Manners]], *, in_flight: int) -> list[Tenant]:
     """Projects with one endpoint each."""
     made = [Tenant(project_id=mint("prj"), endpoint_id=mint("ep")) for _ in wanted]
-    async with bootstrap.open_store(settings) as (database, keyring):
+    async with stores.open_store(settings) as (database, keyring):
 
         def seal(text: str, purpose: str) -> str:
             return keyring.seal(text, purpose=purpose, nonce=secrets.token_bytes(12))
@@ -129,7 +129,7 @@ def _secrets(of: Tenant, count: int, seal: Callable[[str, str], str]) -> list[En
 
 async def key(settings: Settings, project_id: str) -> str:
     """An API key of the project that may do whatever is done to endpoints."""
-    async with bootstrap.open_store(settings) as (database, keyring):
+    async with stores.open_store(settings) as (database, keyring):
         made = await make_key(
             database,
             keyring,
@@ -198,7 +198,7 @@ def push_body(task: Task) -> bytes:
 async def processing(settings: Settings, project_id: str, count: int, *, first: int, account: str) -> list[Push]:
     """Tasks bound to provider jobs, and the pushes that end them."""
     pushes: list[Push] = []
-    async with bootstrap.open_store(settings) as (database, keyring):
+    async with stores.open_store(settings) as (database, keyring):
         tokens = Tokens(keyring, await database.read(projects.installation))
         for start in range(0, count, CHUNK):
             made = [task(project_id, account, first + start + i) for i in range(min(CHUNK, count - start))]
@@ -237,7 +237,7 @@ def event_body() -> bytes:
 
 async def deliveries(settings: Settings, to: Tenant, count: int, *, attempts: int = 0) -> None:
     """Events and pending deliveries that are due, tried so often before, and the lane that must send them."""
-    async with bootstrap.open_store(settings) as (database, _):
+    async with stores.open_store(settings) as (database, _):
         for start in range(0, count, CHUNK):
             events_made: list[Event] = []
             owed: list[Delivery] = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.bootstrap import provider_names
+from service.bootstrap.accounts import provider_names
 from service.settings import load, problems
 from tests.docs import pages
 from tests.test_readme import find
@@ -40,24 +40,13 @@ def test_the_settings_are_taken_as_they_stand(tmp_path: Path) -> None:
     assert str(settings.accounts["cloudsway"].unit_price)
 
 
-@pytest.mark.parametrize("page", [PAGE, "docs/upgrading.md"])
+@pytest.mark.parametrize("page", [PAGE, "docs/upgrading.md", "docs/runbook.md"])
 def test_every_command_can_be_run(page: str) -> None:
     lines = [line for block in pages.blocks(page, "sh") for line in block.splitlines() if line.startswith("relay ")]
     for line in lines:
         command, arguments = find(shlex.split(line, comments=True)[1:])
         command.make_context("taskrelay", arguments)
     assert len(lines) >= 2
-
-
-def test_the_service_is_given_the_time_it_needs() -> None:
-    unit = dict(
-        line.split("=", 1)
-        for line in pages.program(PAGE, "/etc/systemd/system/taskrelay.service").splitlines()
-        if "=" in line
-    )
-    assert int(unit["TimeoutStopSec"]) > 30  # service/cli/serve.py ends by itself before
-    assert unit["Restart"] == "always"
-    assert unit["EnvironmentFile"] == "/etc/taskrelay/service.env"
 
 
 def test_nginx_lets_through_what_is_public_and_as_much_as_we_take() -> None:
@@ -73,9 +62,9 @@ def test_nginx_lets_through_what_is_public_and_as_much_as_we_take() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-@pytest.mark.parametrize("unit", ["taskrelay.service", "taskrelay-backup.service", "taskrelay-backup.timer"])
+@pytest.mark.parametrize("unit", ["taskrelay-backup.service", "taskrelay-backup.timer"])
 def test_systemd_takes_its_units(tmp_path: Path, unit: str) -> None:
-    for name in ("taskrelay.service", "taskrelay-backup.service", "taskrelay-backup.timer"):
+    for name in ("taskrelay-backup.service", "taskrelay-backup.timer"):
         text = pages.program(PAGE, f"/etc/systemd/system/{name}")
         (tmp_path / name).write_text(re.sub(r"/opt/\S*/taskrelay ", "/bin/true ", text), encoding="utf-8")
     ended = subprocess.run(

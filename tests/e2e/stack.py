@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -15,13 +16,36 @@ from typing import Any
 
 import httpx
 
+from service.core.keys import Keyring
+from service.core.tokens import Tokens
 from service.sandbox.jobs import Knobs
 from service.sandbox.serve import Served, serve
 from service.sandbox.subscriber import Subscriber
 from service.sandbox.world import World
+from tests import engines
+from tests.outside import Outside
 
 COMMAND = (sys.executable, "-c", "from service.cli import main; main()")
 PATIENCE_SECONDS = 60
+
+
+# As short as a lease may be: what a dead owner keeps is somebody else's after eight seconds. On SQLite a new process ends them.
+SHORT_LEASES = {
+    "TASKRELAY_TIMING__LANE_TTL_SECONDS": "8",
+    "TASKRELAY_TIMING__HEARTBEAT_SECONDS": "0.5",
+    "TASKRELAY_TIMING__ATTEMPT_TIMEOUT_SECONDS": "2",
+    "TASKRELAY_TIMING__QUERY_TIMEOUT_SECONDS": "2",
+}
+
+
+async def database_url(folder: Path) -> str:
+    """Of a fresh database for an installation in that folder, on the engine that is tried."""
+    return await engines.address(folder) if engines.POSTGRES else f"sqlite:///{folder}/taskrelay.db"
+
+
+def secret_keys() -> dict[str, str]:
+    """What a service needs on PostgreSQL, and makes for itself beside a file: the same keys for every replica."""
+    return {"TASKRELAY_SECRET_KEYS": secrets.token_hex(32)} if engines.POSTGRES else {}
 
 
 def free_port() -> int:
@@ -34,8 +58,18 @@ def free_port() -> int:
 class Stack:
     """Everything a test touches. `world` and `subscriber` are the oracle: what the provider and the receiver saw."""
 
-    def __init__(self, folder: Path, world: World, subscriber: Subscriber, provider: Served, receiver: Served) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        world: World,
+        subscriber: Subscriber,
+        provider: Served,
+        receiver: Served,
+        database_url: str,
+    ) -> None:
         self.folder = folder
+        self.database_url = database_url
+        self.keys = secret_keys()
         self.world = world
         self.subscriber = subscriber
         self.provider = provider
@@ -54,7 +88,8 @@ class Stack:
         """Only what a stranger would set, plus short spans."""
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("TASKRELAY_")},
-            "TASKRELAY_DATABASE_URL": f"sqlite:///{self.folder}/taskrelay.db",
+            "TASKRELAY_DATABASE_URL": self.database_url,
+            **self.keys,
             "TASKRELAY_PUBLIC_URL": self.url,
             "TASKRELAY_ACCOUNTS__CLOUDSWAY__BASE_URL": self.provider.url,
             "TASKRELAY_ACCOUNTS__CLOUDSWAY__API_KEY": "sandbox",
@@ -70,6 +105,14 @@ class Stack:
             "TASKRELAY_TIMING__SETTLE_SECONDS": "2",
             **self.extra,
         }
+
+    def push_path(self, submission: str) -> str:
+        """Where Cloudsway's pushes of a submission go, as it would know it."""
+        keys = self.keys.get("TASKRELAY_SECRET_KEYS") or (self.folder / "taskrelay.secret").read_text()
+        with Outside(self.database_url) as database:
+            [(installation_id,)] = database.rows("SELECT id FROM installation")
+        tokens = Tokens(Keyring([line.encode() for line in keys.split()]), installation_id)
+        return f"/callbacks/cloudsway/{tokens.callback('cloudsway', submission)}"
 
     async def command(self, *arguments: str) -> Any:
         """Run a command to its end and read the JSON it prints."""
@@ -176,7 +219,7 @@ async def installation(
     async with AsyncExitStack() as ending:
         provider = await ending.enter_async_context(await serve(world))
         receiver = await ending.enter_async_context(await serve(subscriber))
-        stack = Stack(folder, world, subscriber, provider, receiver)
+        stack = Stack(folder, world, subscriber, provider, receiver, await database_url(folder))
         stack.extra, stack.run = dict(settings or {}), run
         made = await stack.command("keys", "create", "--name", "test", "--scope", "admin", "--json")
         stack.key = made["key"]

@@ -18,7 +18,7 @@ from service.sandbox.jobs import Knobs
 from tests.e2e.stack import COMMAND, PATIENCE_SECONDS, Stack, installation
 from tests.faults.disk import Disk, Seam, some_disk
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite("the disk under its file")]
 
 
 @asynccontextmanager

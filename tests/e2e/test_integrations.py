@@ -22,7 +22,11 @@ from tests.docs import pages
 from tests.docs.receiving import RECEIVERS
 from tests.e2e.stack import COMMAND, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.sqlite("`taskrelay dev` keeps its tasks in a file"),
+]
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,7 +24,8 @@ from service.sandbox.serve import serve
 from service.sandbox.subscriber import Subscriber
 from service.sandbox.world import World
 from service.telemetry.failpoints import POINTS
-from tests.e2e.stack import PATIENCE_SECONDS, Stack
+from tests import engines
+from tests.e2e.stack import PATIENCE_SECONDS, SHORT_LEASES, Stack, database_url
 from tests.kill.nursery import Life, Nursery
 from tests.kill.plan import LOOK_UPS, RESENDS, STOPS
 
@@ -57,11 +57,20 @@ class Scene(Stack):
 
     nursery: Nursery
 
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), **(SHORT_LEASES if engines.POSTGRES else {})}
+
     async def born(self, **extra: str) -> Life:
         arguments = ("serve", "--host", "127.0.0.1", "--port", str(self.port))
         environment = {**self.environment(), **extra}
         log = self.folder / "service.log"
         return await self.nursery.run(*arguments, folder=self.folder, log=log, environment=environment)
+
+    async def make_key(self) -> None:
+        command, told = ("keys", "create", "--name", "test", "--scope", "admin", "--json"), self.folder / "key.json"
+        life = await self.nursery.run(*command, folder=self.folder, log=told, environment=self.environment())
+        assert await life.wait(PATIENCE_SECONDS) == 0, told.read_text()
+        self.key = json.loads(told.read_text())["key"]
 
     async def ready(self) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS), self.client() as client:
@@ -82,16 +91,17 @@ class Scene(Stack):
 
 
 @asynccontextmanager
-async def scene(folder: Path, template: Path, nursery: Nursery) -> AsyncIterator[Scene]:
+async def scene(folder: Path, nursery: Nursery) -> AsyncIterator[Scene]:
     """A subscribed installation, killed once already; nothing runs."""
-    shutil.copytree(template, folder)
+    await asyncio.to_thread(folder.mkdir)
     # Uniqueness is off, so that a second purchase would be made and counted instead of refused.
     world, subscriber = World(Knobs(job_seconds=0.5, unique_external_id=False)), Subscriber()
     async with AsyncExitStack() as ending:
         provider = await ending.enter_async_context(await serve(world))
         receiver = await ending.enter_async_context(await serve(subscriber))
-        stage = Scene(folder, world, subscriber, provider, receiver)
-        stage.nursery, stage.key = nursery, json.loads((template / "key.json").read_text())["key"]
+        stage = Scene(folder, world, subscriber, provider, receiver, await database_url(folder))
+        stage.nursery = nursery
+        await stage.make_key()
         life = await stage.born()
         await stage.ready()
         await stage.subscribe()
@@ -134,9 +144,9 @@ def paused(life: Life) -> bool:
     return Path(f"/proc/{life.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-async def scenario(name: str, folder: Path, template: Path, nursery: Nursery) -> Seen:
+async def scenario(name: str, folder: Path, nursery: Nursery) -> Seen:
     point, _, stops = name.partition(":")
-    async with scene(folder, template, nursery) as stage:
+    async with scene(folder, nursery) as stage:
         exit_code = await (stopped_at if stops else died_at)(stage, point)
         if not stops:
             await stage.born()
@@ -146,10 +156,20 @@ async def scenario(name: str, folder: Path, template: Path, nursery: Nursery) ->
         return await look(stage, exit_code)
 
 
+async def feed(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """Until it holds the end: on PostgreSQL an event is in it once no older transaction is open, and a webhook may be quicker."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            found: list[dict[str, Any]] = (await client.get("/v1/events")).json()["data"]
+            if any(event["type"] == "task.succeeded" for event in found):
+                return found
+            await asyncio.sleep(0.05)
+
+
 async def look(stage: Scene, exit_code: int | None) -> Seen:
     async with stage.client() as client:
         tasks = (await client.get("/v1/tasks")).json()["data"]
-        events = (await client.get("/v1/events")).json()["data"]
+        events = await feed(client)
         timeline = (await client.get(f"/v1/tasks/{tasks[0]['id']}/timeline")).json()["data"]
     received = list(stage.subscriber.received)
     return Seen(
@@ -174,17 +194,11 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mappin
     """Every scenario, several side by side."""
     folder = tmp_path_factory.mktemp("kill")
     turn = asyncio.Semaphore(AT_ONCE)
-    template = folder / "template"
-    os.mkdir(template)
     async with Nursery() as nursery:
-        environment = {"TASKRELAY_DATABASE_URL": f"sqlite:///{template}/taskrelay.db"}
-        command = ("keys", "create", "--name", "test", "--scope", "admin", "--json")
-        life = await nursery.run(*command, folder=template, log=template / "key.json", environment=environment)
-        assert await life.wait(PATIENCE_SECONDS) == 0
 
         async def one(name: str) -> Seen:
             async with turn:
-                return await scenario(name, folder / name.replace(":", "-"), template, nursery)
+                return await scenario(name, folder / name.replace(":", "-"), nursery)
 
         names = (*RESENDS, *(point for point in POINTS if point not in RESENDS), *PAUSED)  # the longest first
         found = await asyncio.gather(*map(one, names))

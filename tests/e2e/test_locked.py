@@ -13,10 +13,9 @@ import pytest
 
 from service.sandbox.jobs import Knobs
 from tests.e2e.stack import installation
-from tests.e2e.test_disk import callback_path, ended, eventually, refused
-from tests.faults.disk import Seam
+from tests.e2e.test_disk import ended, eventually, refused
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite("one writer at a time")]
 
 ANSWERED_WITHIN_SECONDS = 6.0
 WELL_WITHIN_SECONDS = 1.0
@@ -28,7 +27,7 @@ async def held(folder: Path, seconds: float) -> None:
         await stack.start()
         async with stack.client() as client:
             order = {"provider": "cloudsway", "model": "kling-3.0-turbo", "input": {"prompt": "A paper boat"}}
-            push = callback_path(stack, Seam(folder), "sub_00000000000000000000000000")
+            push = stack.push_path("sub_00000000000000000000000000")
             acked = {(await client.post("/v1/tasks", json=order)).json()["id"]}
             await eventually("the first end", lambda: ended(client, acked), stack)
             waits: list[float] = []

@@ -17,7 +17,7 @@ from service.sandbox.jobs import Knobs
 from service.telemetry.redact import visible
 from tests.e2e.stack import PATIENCE_SECONDS, Stack, installation
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite("copies of its file")]
 
 SETTINGS = {
     "TASKRELAY_ACCOUNTS__CLOUDSWAY__MAX_OPEN_TASKS": "2",

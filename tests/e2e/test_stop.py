@@ -6,9 +6,7 @@ import asyncio
 import resource
 import signal
 import socket
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,8 @@ import pytest
 from service.sandbox.jobs import Knobs
 from service.sandbox.subscriber import Answers
 from tests.e2e.stack import Stack, installation
-from tests.e2e.test_disk import bought, callback_path, creates
-from tests.faults.disk import Seam
+from tests.e2e.test_disk import bought, creates
+from tests.outside import Outside
 
 pytestmark = pytest.mark.slow
 
@@ -52,9 +50,9 @@ async def _narrow(port: int) -> socket.socket:
     return narrow
 
 
-def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(folder / "taskrelay.db")) as raw:
-        return raw.execute(sql).fetchall()
+def rows(stack: Stack, sql: str) -> list[tuple[object, ...]]:
+    with Outside(stack.database_url) as database:
+        return database.rows(sql)
 
 
 async def in_the_middle(stack: Stack) -> tuple[str, str]:
@@ -75,7 +73,7 @@ async def stopped_and_resumed(folder: Path, stuck: int) -> float:
     async with installation(folder, knobs=Knobs(job_seconds=0.2), settings=settings) as stack:
         await stack.start()
         await stack.subscribe()
-        push = callback_path(stack, Seam(folder), "sub_00000000000000000000000000")
+        push = stack.push_path("sub_00000000000000000000000000")
         writers = await stuck_clients(stack, stuck)
         delivered, buying = await in_the_middle(stack)
         reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
@@ -96,9 +94,9 @@ async def stopped_and_resumed(folder: Path, stuck: int) -> float:
             one.close()
         assert code == 0, (folder / "service.log").read_text()[-3000:]
         assert bought(stack) == 2
-        assert rows(folder, "SELECT key FROM lanes WHERE owner IS NOT NULL OR until > 0") == []
-        assert (buying,) in rows(folder, "SELECT id FROM tasks WHERE provider_task_id IS NOT NULL")
-        assert rows(folder, "SELECT count(*) FROM callbacks") == [(1,)]
+        assert rows(stack, "SELECT key FROM lanes WHERE owner IS NOT NULL OR until > 0") == []
+        assert (buying,) in rows(stack, "SELECT id FROM tasks WHERE provider_task_id IS NOT NULL")
+        assert rows(stack, "SELECT count(*) FROM callbacks") == [(1,)]
         await stack.start()
         await stack.until(lambda: len({one.webhook_id for one in stack.subscriber.received}) == 2, "both events")
         await settled(stack, delivered, buying)

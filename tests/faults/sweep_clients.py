@@ -17,7 +17,7 @@ import pytest
 
 from service.sandbox.jobs import Knobs
 from tests.e2e.stack import COMMAND, Stack, installation
-from tests.e2e.test_disk import bought, callback_path, creates, ended, eventually
+from tests.e2e.test_disk import bought, creates, ended, eventually
 from tests.e2e.test_locked import held
 from tests.e2e.test_stop import FINISHED_WITHIN_SECONDS, HEAD, rows, stopped_and_resumed
 from tests.faults.disk import Seam
@@ -59,7 +59,7 @@ async def test_a_thousand_clients_that_never_finish_are_closed_in_time_and_cost_
 ) -> None:
     async with installation(tmp_path) as stack:
         await stack.start()
-        push = callback_path(stack, Seam(tmp_path), "sub_00000000000000000000000000")
+        push = stack.push_path("sub_00000000000000000000000000")
         half = "content-length: 900\r\n\r\n{{"
         kinds = {
             "nothing": (b"", HEAD_SECONDS),
@@ -90,7 +90,7 @@ async def test_a_thousand_clients_that_never_finish_are_closed_in_time_and_cost_
 async def test_whatever_is_too_large_is_refused_before_it_is_kept(tmp_path: Path) -> None:
     async with installation(tmp_path) as stack:
         await stack.start()
-        push = callback_path(stack, Seam(tmp_path), "sub_00000000000000000000000000")
+        push = stack.push_path("sub_00000000000000000000000000")
         line = b"x" * 65_536
         chunk = b"10000\r\n" + line + b"\r\n"
         chunked = HEAD.format(path=push, key="").encode() + b"transfer-encoding: chunked\r\n\r\n"
@@ -141,7 +141,7 @@ async def test_a_purchase_that_outlasts_a_stop_is_handed_back_and_found_again(tm
         task_id = (await stack.create(input={"prompt": "A boat [sandbox: hang-after, no-push]"})).json()["id"]
         await stack.until(lambda: bought(stack) == 1, "the purchase under way")
         assert await stopped(stack) > 15
-        assert rows(tmp_path, "SELECT key FROM lanes WHERE owner IS NOT NULL OR until > 0") == []
+        assert rows(stack, "SELECT key FROM lanes WHERE owner IS NOT NULL OR until > 0") == []
         stack.extra["TASKRELAY_TIMING__SUBMIT_DEADLINE_SECONDS"] = "2"
         await stack.start()
         async with stack.client() as client:

@@ -14,8 +14,7 @@ import pytest
 
 from service.sandbox.jobs import Knobs
 from tests.e2e.stack import COMMAND, Stack, installation
-from tests.e2e.test_disk import callback_path, ended, eventually
-from tests.faults.disk import Seam
+from tests.e2e.test_disk import ended, eventually
 from tests.faults.traced import failing, require_strace, tracing, unsynced_answers
 
 ANSWERS = int(os.environ.get("FAULT_ANSWERS", "1000"))
@@ -36,7 +35,7 @@ async def test_no_acknowledgement_leaves_before_it_is_synced(tmp_path: Path) -> 
     async with installation(tmp_path) as stack:
         stack.run = tracing(trace, COMMAND)
         await stack.start(TASKRELAY_ROLES="api")
-        push = callback_path(stack, Seam(tmp_path), "sub_00000000000000000000000000")
+        push = stack.push_path("sub_00000000000000000000000000")
         async with stack.client() as client:
             for number in range(ANSWERS):
                 path, body = ((push, {"n": number}), ("/v1/tasks", ORDER))[number % 2]

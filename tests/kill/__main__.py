@@ -1,6 +1,7 @@
 """`make kill-test N=1000`: that many kills, a quarter for each provider kind, several installations side by side.
 
-N kills in all · SEED draws the plan again · JOBS installations at once · KINDS to choose some. Exit 1 if a promise was broken.
+N kills in all · SEED draws the plan again · JOBS installations at once · KINDS to choose some · DATABASE=postgres, and REPLICAS=2
+for two processes on each database. Exit 1 if a promise was broken.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import postgres
+from tests.kill.installation import SERVER
 from tests.kill.oracle import COUNTS
 from tests.kill.plan import KINDS, Plan, plans
 
@@ -36,6 +40,7 @@ TOLD = (
     "conflicts",
     "held",
     "abandoned",
+    "take-overs",
 )
 
 
@@ -131,7 +136,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="taskrelay-kill-"))
     say(f"SEED={seed}, {kills} kills for each of {', '.join(kinds)}, {side_by_side} installations side by side")
     began = time.monotonic()
-    results = asyncio.run(run(seed, kills, kinds, side_by_side, folder))
+    with _engine(said.get("DATABASE") or "sqlite", said.get("REPLICAS") or "1"):
+        results = asyncio.run(run(seed, kills, kinds, side_by_side, folder))
     say(report(results, time.monotonic() - began))
     violations = [one for result in results for one in result["violations"]]
     for violation in violations:
@@ -145,6 +151,19 @@ def main() -> int:
     total = sum(result["kills"] for result in results)
     say(f"{total} kills, nothing lost, nothing bought twice")
     return 0
+
+
+@contextmanager
+def _engine(database: str, replicas: str) -> Iterator[None]:
+    """What each installation finds in its environment; a server for as long as they run."""
+    if (database, replicas) == ("sqlite", "1"):
+        yield
+    elif database == "postgres" and replicas in ("1", "2"):
+        with postgres.server(durable=False, settings="max_connections = 400") as url:
+            os.environ[SERVER] = url
+            yield
+    else:
+        sys.exit(f"DATABASE={database} REPLICAS={replicas}: sqlite with 1, or postgres with 1 or 2")
 
 
 def say(text: str) -> None:

@@ -36,6 +36,10 @@ class Client:
     seed: str
     orders: list[Order] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
+    every_seconds: float = EVERY_SECONDS  # on average
+    pause_seconds: float = PAUSE_SECONDS
+    urls: tuple[str, ...] = ()  # of several replicas: each try asks another one
+    prefix: str = "order"  # of references: those of clients who share a project must differ
     pausing: bool = False
     calm: bool = False
 
@@ -54,13 +58,13 @@ class Client:
             while running or not self.calm:
                 if len(running) < AT_ONCE and not (self.pausing or self.calm):
                     running.add(asyncio.create_task(self._place(self._new(rng), http)))
-                await asyncio.sleep(EVERY_SECONDS * 2 * rng.random())
+                await asyncio.sleep(self.every_seconds * 2 * rng.random())
                 for ended in [task for task in running if task.done()]:
                     running.discard(ended)
                     ended.result()
 
     def _new(self, rng: random.Random) -> Order:
-        order = Order(reference=f"order-{len(self.orders)}", does=behaviour(self.kind, rng))
+        order = Order(reference=f"{self.prefix}-{len(self.orders)}", does=behaviour(self.kind, rng))
         self.orders.append(order)
         return order
 
@@ -76,13 +80,16 @@ class Client:
                 "reference": order.reference,
             }
             try:
-                reply = await http.post("/v1/tasks", json=body)
+                reply = await http.post(f"{self._asked(order)}/v1/tasks", json=body)
             except httpx.HTTPError:
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(self.pause_seconds)
                 continue
             order.id = self._read(order, reply)
             if order.id is None:
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(self.pause_seconds)
+
+    def _asked(self, order: Order) -> str:
+        return self.urls[(len(self.orders) + order.tries) % len(self.urls)] if self.urls else ""
 
     def _read(self, order: Order, reply: httpx.Response) -> str | None:
         """The task's id if this acknowledges one."""

@@ -1,12 +1,13 @@
-"""What the database says of itself, read from a copy: opening the file of a dead process would tidy up what the next one shall find."""
+"""What the database says of itself. Of a file from a copy: to open that of a dead process tidies up what the next one shall find."""
 
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.outside import Outside
 
 DATABASE = "taskrelay.db"
 
@@ -55,41 +56,36 @@ class Facts:
         return Counter(task.status for task in self.tasks.values())
 
 
-TASKS = """SELECT id, coalesce(reference, ''), json_extract(input, '$.prompt'), status, provider_task_id, resends,
-    finished_at IS NOT NULL, due_at FROM tasks"""
+TASKS = """SELECT id, coalesce(reference, ''), /*sqlite:*/ json_extract(input, '$.prompt') /*postgres: input::json->>'prompt' */,
+    status, provider_task_id, resends, finished_at IS NOT NULL, due_at FROM tasks"""
 EVENTS = """SELECT e.id, coalesce(e.task_id, ''), e.type, e.sequence, e.hard, e.body, d.id IS NOT NULL,
     coalesce(d.status, '') = 'delivered', coalesce(d.attempts, 0)
     FROM events e LEFT JOIN deliveries d ON d.event_id = e.id ORDER BY e.position"""
 SUBMISSIONS = "SELECT task_id, created_at FROM submissions ORDER BY task_id, number"
 PUSHES = "SELECT digest FROM observations WHERE digest IS NOT NULL UNION ALL SELECT digest FROM callbacks"
 BELLS = "SELECT count(*) FROM observations WHERE verified_at IS NULL"
-TIMELINE = "SELECT at, kind, source, detail FROM timeline WHERE task_id = ? ORDER BY version, ordinal"
+TIMELINE = "SELECT at, kind, source, detail FROM timeline WHERE task_id = '{}' ORDER BY version, ordinal"
 
 
-def read_copy(folder: Path) -> Facts:
-    """Of a dead process's file: its log, not yet part of it, is copied along."""
+def copied(folder: Path) -> str:
+    """The URL of a copy of a dead process's file: its log, not yet part of it, is copied along."""
     copy = folder / "copy"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir()
     for name in (DATABASE, f"{DATABASE}-wal"):
         if (folder / name).exists():
             shutil.copy(folder / name, copy / name)
-    return read(copy)
+    return f"sqlite:///{copy}/{DATABASE}"
 
 
-def read(folder: Path) -> Facts:
-    """Of a file as it is."""
-    raw = sqlite3.connect(folder / DATABASE, timeout=5)
-    try:
-        return _read(raw)
-    finally:
-        raw.close()
+def read(url: str) -> Facts:
+    with Outside(url) as database, database.snapshot():
+        return _read(database)
 
 
-def _read(raw: sqlite3.Connection) -> Facts:
+def _read(database: Outside) -> Facts:
     facts = Facts()
-    raw.execute("BEGIN")
-    for id, reference, prompt, status, provider_task_id, resends, finished, due_at in raw.execute(TASKS):
+    for id, reference, prompt, status, provider_task_id, resends, finished, due_at in database.rows(TASKS):
         facts.tasks[id] = TaskFact(
             id=id,
             reference=reference,
@@ -100,7 +96,7 @@ def _read(raw: sqlite3.Connection) -> Facts:
             finished=bool(finished),
             due_at=due_at,
         )
-    for id, task_id, type_, sequence, hard, body, wanted, delivered, attempts in raw.execute(EVENTS):
+    for id, task_id, type_, sequence, hard, body, wanted, delivered, attempts in database.rows(EVENTS):
         facts.events[id] = EventFact(
             id=id,
             task_id=task_id,
@@ -112,17 +108,16 @@ def _read(raw: sqlite3.Connection) -> Facts:
             delivered=bool(delivered),
             attempts=attempts,
         )
-    for task_id, created_at in raw.execute(SUBMISSIONS):
+    for task_id, created_at in database.rows(SUBMISSIONS):
         facts.submissions[task_id].append(created_at)
-    facts.pushes = {bytes(digest) for (digest,) in raw.execute(PUSHES)}
-    [(facts.bells,)] = raw.execute(BELLS)
+    facts.pushes = {bytes(digest) for (digest,) in database.rows(PUSHES)}
+    [(facts.bells,)] = database.rows(BELLS)
     return facts
 
 
-def timeline(folder: Path, task_id: str) -> list[str]:
+def timeline(url: str, task_id: str) -> list[str]:
     """For people."""
-    raw = sqlite3.connect(folder / DATABASE, timeout=5)
-    try:
-        return [f"{at} {kind} ({source}) {detail}" for at, kind, source, detail in raw.execute(TIMELINE, (task_id,))]
-    finally:
-        raw.close()
+    with Outside(url) as database:
+        return [
+            f"{at} {kind} ({source}) {detail}" for at, kind, source, detail in database.rows(TIMELINE.format(task_id))
+        ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -22,14 +23,19 @@ import httpx
 from service.sandbox.jobs import Knobs
 from service.sandbox.serve import serve
 from service.sandbox.world import World
+from tests import postgres
 from tests.e2e.stack import free_port
 from tests.kill.client import Client
-from tests.kill.facts import DATABASE, Facts, read, read_copy, timeline
+from tests.kill.facts import DATABASE, Facts, copied, read, timeline
+from tests.kill.leases import end_leases
 from tests.kill.nursery import Life, Nursery
 from tests.kill.oracle import SUBSCRIBED, Oracle, Violation
 from tests.kill.plan import RELEASES, STOPS, Kill, Plan, plans
 from tests.kill.receiver import Receiver, receiving
 
+SERVER = (
+    "KILL_POSTGRES"  # the URL of the server on which each installation gets a database; without it, each has a file
+)
 DEADLINE_SECONDS, SETTLE_SECONDS = 2, 2  # of a submission: short, so that its fate is known within seconds
 QUIET_SECONDS = 120.0  # everything has converged by then, or never will
 STOP_SECONDS = 35.0
@@ -58,11 +64,14 @@ class Result:
 
 
 class Installation:
-    """The stage of one plan."""
+    """The stage of one plan. `url`: of its own database."""
 
-    def __init__(self, plan: Plan, folder: Path, nursery: Nursery) -> None:
+    STOP = signal.SIGTERM
+
+    def __init__(self, plan: Plan, folder: Path, nursery: Nursery, url: str) -> None:
         self.plan = plan
         self.folder = folder
+        self.url = url
         self.port = free_port()
         self.world = World(Knobs(job_seconds=0.3, unique_external_id=False))  # a second purchase is made, and counted
         self.world.requests = deque()  # every create is evidence
@@ -71,6 +80,7 @@ class Installation:
         self.client = Client(kind=plan.kind, url=f"http://127.0.0.1:{self.port}", key="", seed=plan.seed)
         self.oracle = Oracle(kind=plan.kind, world=self.world, client=self.client, receipts=self.receiver.receipts)
         self._nursery = nursery
+        self._secret_keys = secrets.token_hex(32)
         self._provider_url = ""
         self._receiver_url = ""
 
@@ -80,10 +90,7 @@ class Installation:
             self._receiver_url = await ending.enter_async_context(receiving(self.receiver))
             await self._set_up()
             ordering = asyncio.create_task(self.client.stream())
-            for kill in self.plan.kills:
-                await self._life(kill)
-                if self.result.violations:
-                    break
+            await self._lives()
             ordering_ends = await self._quiet(ordering)
             if ordering_ends:
                 await ordering
@@ -97,7 +104,7 @@ class Installation:
         code = await life.wait(60)
         assert code == 0, made.read_text()
         self.client.key = json.loads(made.read_text())["key"]
-        life = await self._serve("")
+        life = await self._serve("", self.port)
         async with self._http() as http:
             for _ in range(600):
                 try:
@@ -111,17 +118,16 @@ class Installation:
         life.signal(signal.SIGKILL)
         await life.ended
 
-    async def _life(self, kill: Kill) -> None:
+    async def _lives(self) -> None:
+        for kill in self.plan.kills:
+            await self._life(kill, self.port)
+            if self.result.violations:
+                break
+
+    async def _life(self, kill: Kill, port: int) -> None:
         """Start, let it work, let it die as planned; then judge what it left."""
-        self.client.pausing = kill.point in RELEASES
-        life = await self._serve(kill.armed)
-        if kill.point in STOPS:
-            await life.wait(STOP_AFTER_SECONDS)
-            life.signal(signal.SIGTERM)
-        code = await life.wait(min(kill.seconds, BUSY_SECONDS))
-        if code is None and kill.seconds > BUSY_SECONDS:
-            self.client.pausing = True  # what it now waits for comes by itself
-            code = await life.wait(kill.seconds - BUSY_SECONDS)
+        life = await self._serve(kill.armed, port)
+        code = await self._until_dead(kill, life)
         if code is None:
             life.signal(signal.SIGKILL)
             await life.ended
@@ -133,21 +139,40 @@ class Installation:
             await asyncio.sleep(0)
         self.oracle.deaths.append(time.time())
         self.result.kills += 1
-        for violation in self.oracle.after_kill(read_copy(self.folder), kill.index):
+        for violation in self.oracle.after_kill(await self._left(), kill.index):
             self._note(violation, kill)
+
+    async def _until_dead(self, kill: Kill, life: Life) -> int | None:
+        """Its exit code, or None when it lives longer than it was to."""
+        self.client.pausing = kill.point in RELEASES
+        if kill.point in STOPS:
+            await life.wait(STOP_AFTER_SECONDS)
+            life.signal(self.STOP)
+        code = await life.wait(min(kill.seconds, BUSY_SECONDS))
+        if code is None and kill.seconds > BUSY_SECONDS:
+            self.client.pausing = True  # what it now waits for comes by itself
+            code = await life.wait(kill.seconds - BUSY_SECONDS)
+        return code
+
+    async def _left(self) -> Facts:
+        """What a dead process left."""
+        if self.url.startswith("sqlite:"):
+            return read(copied(self.folder))
+        await end_leases(self.url)
+        return read(self.url)
 
     async def _quiet(self, ordering: asyncio.Task[None]) -> bool:
         """No more faults: everything ends, every end is delivered. Returns whether all orders were acknowledged."""
         self.receiver.calm = self.client.calm = True
-        life = await self._serve("")
+        life = await self._serve("", self.port)
         began = time.monotonic()
         while time.monotonic() - began < QUIET_SECONDS and not life.over:
-            facts = read(self.folder)
+            facts = read(self.url)
             if ordering.done() and not self._open(facts):
                 self.result.converged_seconds = round(time.monotonic() - began, 1)
                 break
             await asyncio.sleep(0.2)
-        facts = read(self.folder)
+        facts = read(self.url)
         for what in self._open(facts) if self.result.converged_seconds is None else ():
             self._blame("not quiet", what, None)
         for violation in self.oracle.at_end(facts):
@@ -187,7 +212,7 @@ class Installation:
             return
         self.result.counts["abandoned"] = sum(reply.status_code == 200 for reply in replies)
         for _ in range(100):
-            facts = read(self.folder)
+            facts = read(self.url)
             told = {one.task_id for one in facts.events.values() if one.type == "task.failed" and one.delivered}
             if told >= set(held):
                 return
@@ -237,13 +262,14 @@ class Installation:
         self.result.counts[violation.rule] += 1
         if self.result.counts[violation.rule] > SHOWN:
             return
-        told = timeline(self.folder, violation.task_id) if violation.task_id else []
+        told = timeline(self.url, violation.task_id) if violation.task_id else []
         where = {"installation": self.plan.name, "seed": self.plan.seed, "point": str(kill) if kill else "quiet"}
         self.result.violations.append({**asdict(violation), **where, "timeline": told})
 
-    async def _serve(self, armed: str) -> Life:
+    async def _serve(self, armed: str, port: int) -> Life:
         extra = {"TASKRELAY_FAILPOINT": armed} if armed else {}
-        arguments = ("serve", "--host", "127.0.0.1", "--port", str(self.port))
+        extra["TASKRELAY_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+        arguments = ("serve", "--host", "127.0.0.1", "--port", str(port))
         return await self._start(*arguments, log=self.folder / "service.log", **extra)
 
     async def _start(self, *arguments: str, log: Path, **extra: str) -> Life:
@@ -266,8 +292,8 @@ class Installation:
         }
         return {
             "PATH": os.environ.get("PATH", ""),
-            "TASKRELAY_DATABASE_URL": f"sqlite:///{self.folder}/{DATABASE}",
-            "TASKRELAY_PUBLIC_URL": self.client.url,
+            "TASKRELAY_DATABASE_URL": self.url,
+            "TASKRELAY_SECRET_KEYS": self._secret_keys,
             "TASKRELAY_EGRESS__ALLOW": "127.0.0.0/8",
             "TASKRELAY_EGRESS__PORTS": "*",
             "TASKRELAY_LOG_LEVEL": "warning",
@@ -282,9 +308,18 @@ async def play(plan: Plan, folder: Path) -> Result:
     """Run a plan in a folder of its own."""
     began = time.monotonic()
     async with Nursery() as nursery:
-        result = await Installation(plan, folder, nursery).run()
+        result = await (await _made(plan, folder, nursery)).run()
     result.seconds = round(time.monotonic() - began, 1)
     return result
+
+
+async def _made(plan: Plan, folder: Path, nursery: Nursery) -> Installation:
+    from tests.kill.pair import Pair
+
+    if (server := os.environ.get(SERVER)) is None:
+        return Installation(plan, folder, nursery, f"sqlite:///{folder}/{DATABASE}")
+    url = await postgres.database(server, f"kill_{plan.name}".replace("-", "_"))
+    return (Pair if os.environ.get("REPLICAS") == "2" else Installation)(plan, folder, nursery, url)
 
 
 def main() -> None:

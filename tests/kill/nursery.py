@@ -57,10 +57,12 @@ def _warm() -> None:
     import uvloop
 
     import service.api.app
-    import service.bootstrap
+    import service.bootstrap.door
+    import service.bootstrap.opening
     import service.cli
     import service.runtime
     import service.telemetry.log
+    import storage.postgres
     import storage.sqlite
 
     for loaded in (uvicorn, uvloop, service, storage):

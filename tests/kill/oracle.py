@@ -70,6 +70,7 @@ class Oracle:
     client: Client
     receipts: Sequence[Receipt]
     deaths: list[float] = field(default_factory=list)  # when each life had ended
+    in_doubt_seconds: float = IN_DOUBT_SECONDS
     lost: Counter[str] = field(default_factory=Counter)  # receipts per event that no life stored, up to the last kill
 
     def after_kill(self, facts: Facts, kill: int) -> list[Violation]:
@@ -184,7 +185,9 @@ class Oracle:
         """Whether a purchase may be in doubt: its answer was spoilt, or somebody died before it could be recorded."""
         if any(word in task.prompt for word in SPOILT):
             return True
-        return any(at <= death * SECOND <= at + IN_DOUBT_SECONDS * SECOND for at in announced for death in self.deaths)
+        return any(
+            at <= death * SECOND <= at + self.in_doubt_seconds * SECOND for at in announced for death in self.deaths
+        )
 
     def _events(self, facts: Facts) -> Iterator[Violation]:
         by_task: dict[str, list[str]] = defaultdict(list)

@@ -109,11 +109,23 @@ MUTANTS = (
         edits=(
             Edit(
                 file="storage/lanes.py",
-                old="SELECT epoch FROM lanes WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch",
-                new="SELECT epoch FROM lanes WHERE kind = :kind AND key = :key",
+                old="key = :key AND owner = :owner AND epoch = :epoch /*postgres: FOR KEY SHARE */",
+                new="key = :key /*postgres: FOR KEY SHARE */",
             ),
         ),
         tests=("tests/storage", "tests/service/pipeline"),
+    ),
+    Mutant(
+        name="unfenced-intent",
+        harm="a worker whose lease has lapsed buys beside its successor, over the account's rate and against a person's pause",
+        edits=(
+            Edit(
+                file="service/pipeline/fences.py",
+                old="lost[_lease(lane)] = not await lanes.hold(tx, lane)",
+                new="lost[_lease(lane)] = False",
+            ),
+        ),
+        tests=("tests/service/pipeline",),
     ),
     Mutant(
         name="fenced-evidence",

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from service import runtime
-from service.bootstrap import Ports, Service, app_of, serving
+from service.bootstrap.door import app_of
+from service.bootstrap.opening import serving
+from service.bootstrap.parts import Service
+from service.bootstrap.world import Ports
 from service.core.keys import Keyring
 from storage.database import Unit
 from storage.errors import StorageError, Unavailable
@@ -118,7 +121,7 @@ class Machine(Process):
         try:
             async with serving(sim.settings, Store(database, self), Keyring(sim.keys), ports) as service:
                 self.service, self.app = service, app_of(service)
-                duties = asyncio.create_task(runtime.run(service.loops, [service.lanes.run], self.stopping))
+                duties = asyncio.create_task(runtime.run(service.loops, service.endless, self.stopping))
                 await self.stopping.wait()
                 service.watch.close()
                 await asyncio.gather(duties, service.lanes.stop())

@@ -18,7 +18,8 @@ import httpcore
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
-from service.bootstrap import USER_AGENT, policy_of
+from service.bootstrap.policy import policy_of
+from service.bootstrap.world import USER_AGENT
 from service.net.client import ProviderClient
 from service.net.dial import ERRAND, DeadlinePassed, Errand, SocketStream
 from service.net.guard import Policy, Target

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import callbacks
-from storage.callbacks import Orphan, Orphaned
+from storage.callbacks import Bell, Orphan, Orphaned
 from storage.database import Connection, Database
 from storage.errors import Duplicate
 from storage.records import ObservationRow, TimelineEntry
@@ -92,7 +92,7 @@ async def test_observations_without_a_digest_are_all_kept(database: Database) ->
 
 async def bells(database: Database, *, batch: int = 10) -> list[tuple[str, int]]:
     found = await database.read(lambda tx: callbacks.unverified(tx, ACCOUNT, batch=batch))
-    return [(task_id, seen_at) for task_id, _, _, seen_at in found]
+    return [(bell.task_id, bell.seen_at) for bell in found]
 
 
 async def test_unanswered_pushes_ring_oldest_first(database: Database) -> None:
@@ -106,9 +106,23 @@ async def test_unanswered_pushes_ring_oldest_first(database: Database) -> None:
     assert await bells(database) == [("task_a", NOW + 1), ("task_b", NOW + 2)]
     assert await bells(database, batch=1) == [("task_a", NOW + 1)]
     first = (await database.read(lambda tx: callbacks.unverified(tx, ACCOUNT, batch=1)))[0]
-    assert tuple(first) == ("task_a", "failed", '{"a":1}', NOW + 1)
+    assert first == Bell("obs_2", "task_a", "failed", '{"a":1}', NOW + 1)
     assert await database.read(lambda tx: callbacks.oldest_unverified(tx, ACCOUNT)) == NOW + 1
     assert await database.read(lambda tx: callbacks.oldest_unverified(tx, "nobody")) is None
+
+
+async def test_what_is_put_to_rest_is_what_was_looked_at_and_no_push_of_the_same_moment(database: Database) -> None:
+    await keep(
+        database, push("obs_1", task_id="task_1"), push("obs_2", task_id="task_1"), push("obs_3", task_id="task_2")
+    )
+    looked_at = [
+        bell
+        for bell in await database.read(lambda tx: callbacks.unverified(tx, ACCOUNT, batch=9))
+        if bell.id in ("obs_1", "obs_3")
+    ]
+    await database.write(lambda tx: callbacks.rest(tx, looked_at, now=NOW + 1))
+    left = await database.read(lambda tx: callbacks.unverified(tx, ACCOUNT, batch=9))
+    assert [bell.id for bell in left] == ["obs_2"]
 
 
 async def test_an_answer_silences_what_was_seen_before_it_was_asked(database: Database) -> None:

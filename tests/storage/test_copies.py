@@ -160,8 +160,8 @@ async def test_what_is_no_sound_copy_is_refused_and_changes_nothing(tmp_path: Pa
 async def test_a_copy_of_a_newer_release_is_refused(tmp_path: Path, clock: Clock) -> None:
     path, copy = await brought_back(tmp_path, clock)
     with closing(sqlite3.connect(copy)) as raw, raw:
-        raw.execute("INSERT INTO migrations VALUES (9999, 'later', 1)")
-    with pytest.raises(StorageError, match="made by a newer taskrelay"):
+        raw.execute("INSERT INTO migrations VALUES (9999, 'later', 9999, 1)")
+    with pytest.raises(StorageError, match="install the newer release"):
         copies.restore(copy, path, now=NOW)
 
 

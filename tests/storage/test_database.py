@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage import projects, tasks
-from storage.database import Connection, Database
+from storage.database import Connection, Database, apart
 from storage.errors import Duplicate, Missing, StorageError, Unavailable
 from storage.records import Project, TaskStatus
 from tests.storage.builders import plant, project, stored, task
@@ -216,6 +216,31 @@ async def test_an_empty_batch_is_no_statement(database: Database) -> None:
         return await tx.each("not even SQL", [])
 
     assert await database.write(unit) == []
+
+
+async def test_what_is_written_last_is_written_with_the_rest_or_not_at_all(
+    database: Database, other_handle: Database
+) -> None:
+    await plant(database, task("task_1"))
+    text = "UPDATE tasks SET status = :status WHERE id = :id"
+
+    async def unit(tx: Connection, *, fails: bool, status: TaskStatus) -> None:
+        row = {"id": "task_1", "status": status.value}
+        await tx.lastly(text, {("task_1",): row}, lambda _, other: other)
+        if fails:
+            raise LookupError("mine")
+
+    good = database.write(lambda tx: unit(tx, fails=False, status=TaskStatus.FAILED))
+    bad = database.write(lambda tx: unit(tx, fails=True, status=TaskStatus.EXPIRED))
+    outcomes = await asyncio.gather(good, bad, return_exceptions=True)
+    assert isinstance(outcomes[1], LookupError)
+    assert (await stored(other_handle)).status is TaskStatus.FAILED
+
+
+async def test_a_unit_apart_is_written_like_any_other(database: Database, other_handle: Database) -> None:
+    units = [apart(lambda tx, n=n: insert(tx, project(f"prj_{n}")), f"{n}") for n in range(3)]  # type: ignore[misc]
+    done = await asyncio.gather(*map(database.write, units), database.write(lambda tx: insert(tx, project("prj_x"))))
+    assert set(done) == await names(other_handle)
 
 
 @pytest.mark.parametrize("url", ["mysql://host/name", "sqlite:relative.db", "taskrelay.db", ""])

@@ -100,3 +100,9 @@ def test_a_table_that_is_its_own_index_is_one_in_the_embedded_engine_alone() -> 
     text = "CREATE TABLE t (\n    id TEXT NOT NULL PRIMARY KEY\n) /*sqlite:*/ WITHOUT ROWID /*postgres: */;"
     assert sqlite_schema(text).endswith("\n) STRICT, WITHOUT ROWID;")
     assert postgres(text)[0].endswith("\n) ;")
+
+
+def test_what_only_makes_claims_faster_can_be_left_out() -> None:
+    text = "SELECT id FROM t LIMIT :n /*postgres: FOR UPDATE SKIP LOCKED */"
+    assert postgres(text) == ("SELECT id FROM t LIMIT $1 FOR UPDATE SKIP LOCKED", ("n",))
+    assert postgres(text, skip_locked=False) == ("SELECT id FROM t LIMIT $1 FOR UPDATE", ("n",))

@@ -15,7 +15,7 @@ async def test_what_is_stored_of_a_kind_comes_back(database: Database) -> None:
     await database.write(lambda tx: durations.save(tx, stored, now=1))
     assert await database.read(lambda tx: durations.every(tx, bound=10)) == stored
     assert len(await database.read(lambda tx: durations.every(tx, bound=2))) == 2
-    assert await database.write(lambda tx: durations.lock(tx, [FIVE, TEN])) == {FIVE: "1 50-60"}
+    assert await database.write(lambda tx: durations.lock(tx, [FIVE, TEN])) == {FIVE: "1 50-60", TEN: ""}
 
 
 async def test_saving_again_replaces(database: Database) -> None:

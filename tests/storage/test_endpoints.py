@@ -158,5 +158,7 @@ async def test_leases_that_ended_are_found_until_they_are_dealt_with(database: D
     ended = endpoint("ep_1", expires_at=NOW), endpoint("ep_2", expires_at=NOW - 1, status=EndpointStatus.PAUSED)
     await plant(database, *ended, endpoint("ep_3", expires_at=NOW + 1), endpoint("ep_4"))
     await plant(database, endpoint("ep_5", expires_at=NOW, status=EndpointStatus.DISABLED))
-    assert await database.read(lambda tx: endpoints.expired(tx, now=NOW, batch=9)) == [ended[1], ended[0]]
-    assert await database.read(lambda tx: endpoints.expired(tx, now=NOW, batch=1)) == [ended[1]]
+    assert await database.write(lambda tx: endpoints.lock_expired(tx, now=NOW, batch=9)) == [ended[1], ended[0]]
+    assert await database.write(lambda tx: endpoints.lock_expired(tx, now=NOW, batch=1)) == [ended[1]]
+    assert await database.read(lambda tx: endpoints.any_expired(tx, now=NOW - 1))
+    assert not await database.read(lambda tx: endpoints.any_expired(tx, now=NOW - 2))

@@ -4,6 +4,7 @@ import itertools
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -45,55 +46,65 @@ async def told(database: Database) -> Database:
     return database
 
 
-async def test_events_are_read_oldest_first_by_position_and_not_by_id(told: Database) -> None:
+@pytest.fixture
+async def at(told: Database) -> dict[str, int]:
+    """Where each event stands: an engine's own choice, but for the order."""
+    found: list[Any] = await told.read(lambda tx: tx.fetch("SELECT id, position FROM events ORDER BY position"))
+    assert [id for id, _ in found] == [one.id for one in MADE]
+    return dict(found)
+
+
+async def test_events_are_read_oldest_first_by_position_and_not_by_id(told: Database, at: dict[str, int]) -> None:
     assert await read(told) == ["evt_c", "evt_a", "evt_b"]
-    assert await read(told, after=1) == ["evt_a", "evt_b"]
+    assert await read(told, after=at["evt_c"]) == ["evt_a", "evt_b"]
     assert await read(told, limit=2) == ["evt_c", "evt_a"]
-    assert await read(told, after=4) == []
+    assert await read(told, after=at["evt_b"]) == []
 
 
-async def test_each_filter_narrows_and_all_of_them_hold_together(told: Database) -> None:
+async def test_each_filter_narrows_and_all_of_them_hold_together(told: Database, at: dict[str, int]) -> None:
     assert await read(told, types=("task.submitted",)) == ["evt_c"]
     assert await read(told, types=("task.submitted", "task.succeeded")) == ["evt_c", "evt_a", "evt_b"]
     assert await read(told, task="task_1") == ["evt_c", "evt_a"]
-    assert await read(told, task="task_1", types=("task.succeeded",), after=1) == ["evt_a"]
+    assert await read(told, task="task_1", types=("task.succeeded",), after=at["evt_c"]) == ["evt_a"]
     assert await read(told, created_after=NOW) == ["evt_a", "evt_b"]
     assert await read(told, created_after=NOW + 5, task="task_1") == []
     assert await read(told, task="task_9") == []
 
 
-async def test_the_newest_are_read_backwards(told: Database) -> None:
+async def test_the_newest_are_read_backwards(told: Database, at: dict[str, int]) -> None:
     assert await newest_first(told, limit=2) == ["evt_b", "evt_a"]
-    assert await newest_first(told, before=2) == ["evt_c"]
+    assert await newest_first(told, before=at["evt_a"]) == ["evt_c"]
     assert await newest_first(told, task="task_1", limit=1) == ["evt_a"]
-    assert await newest_first(told, task="task_1", before=2) == ["evt_c"]
+    assert await newest_first(told, task="task_1", before=at["evt_a"]) == ["evt_c"]
     assert await newest_first(told, types=("task.submitted",), created_after=NOW) == []
 
 
 async def test_a_stretch_ends_where_it_was_read_to_although_nothing_in_it_was_wanted(
-    told: Database, monkeypatch: pytest.MonkeyPatch
+    told: Database, at: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ahead(after: int, limit: int = 10, **wanted: object) -> Stretch:
         wish = EventFilter(**wanted)  # type: ignore[arg-type]
         return await told.read(lambda tx: feed.ahead(tx, PROJECT, wish, after=after, limit=limit))
 
+    end, beyond = at["evt_t"], at["evt_t"] + 4
     none = await ahead(0, types=("task.failed",))
-    assert (none.events, none.end, none.more) == ((), 5, False)
-    assert (await ahead(5)).end == 5 and (await ahead(9)).end == 9  # never backwards
+    assert (none.events, none.end, none.more) == ((), end, False)
+    assert (await ahead(end)).end == end and (await ahead(beyond)).end == beyond  # never backwards
     cut = await ahead(0, limit=1)
-    assert (cut.end, cut.more) == (1, True)
+    assert (cut.end, cut.more) == (at["evt_c"], True)
     of_task = await ahead(0, task="task_1")
-    assert (of_task.end, of_task.more) == (5, False)
-    assert ((await ahead(0, limit=1, task="task_1")).end, (await ahead(9, task="task_1")).end) == (1, 9)
+    assert (of_task.end, of_task.more) == (end, False)
+    ends = (await ahead(0, limit=1, task="task_1")).end, (await ahead(beyond, task="task_1")).end
+    assert ends == (at["evt_c"], beyond)
     monkeypatch.setattr(feed, "SCAN", 2)
     few = await ahead(0, types=("task.failed",))
-    assert (few.events, few.end, few.more) == ((), 2, True)
+    assert (few.events, few.end, few.more) == ((), at["evt_a"], True)
     assert await read(told, types=("task.succeeded",)) == ["evt_a", "evt_b"]  # a page goes on through every stretch
 
 
-async def test_one_event_is_its_projects_alone(told: Database) -> None:
+async def test_one_event_is_its_projects_alone(told: Database, at: dict[str, int]) -> None:
     assert await told.read(lambda tx: feed.one(tx, "evt_x", PROJECT)) is None
-    assert await told.read(lambda tx: feed.one(tx, "evt_b", PROJECT)) == replace(MADE[3], position=4)
+    assert await told.read(lambda tx: feed.one(tx, "evt_b", PROJECT)) == replace(MADE[3], position=at["evt_b"])
 
 
 async def test_the_bounds_are_the_projects_own_but_for_how_far_positions_got_at_all(database: Database) -> None:
@@ -104,14 +115,16 @@ async def test_the_bounds_are_the_projects_own_but_for_how_far_positions_got_at_
     assert await bounds() == (0, 0, 0)
     await plant(database)
     await database.write(lambda tx: outbox.publish(tx, MADE[:3], []))
-    assert await bounds() == (0, 2, 3)
+    rows: list[Any] = await database.read(lambda tx: tx.fetch("SELECT position FROM events ORDER BY position"))
+    [_, (mine,), (others,)] = rows
+    assert await bounds() == (0, mine, others)
 
     async def forget(tx: Connection) -> None:
         await tx.fetch("DELETE FROM events")
-        await tx.fetch("UPDATE projects SET forgotten = 2 WHERE id = :id", {"id": PROJECT})
+        await tx.fetch("UPDATE projects SET forgotten = :mine WHERE id = :id", {"id": PROJECT, "mine": mine})
 
     await database.write(forget)
-    assert await bounds() == (2, 2, 2)  # who stands at the end of what is gone has missed nothing
+    assert await bounds() == (mine, mine, mine)  # who stands at the end of what is gone has missed nothing
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storage import groups
-from storage.database import Connection, Unit
+from storage.database import Connection, Unit, apart
 from storage.errors import StorageError, Unavailable
 from storage.groups import Failed, Groups
 
@@ -31,11 +31,14 @@ class Writer:
             return [Failed(Passing())] * len(units)
         return [await unit(None) for unit in units]  # type: ignore[arg-type]
 
-    def line(self, *, patience: float = 10.0) -> Groups:
+    def line(self, *, patience: float = 10.0, apart: bool = False) -> Groups:
         def translate(error: BaseException) -> BaseException:
             return StorageError("in our words") if isinstance(error, Passing) else error
 
-        return Groups(self.run, passes=lambda error: isinstance(error, Passing), translate=translate, patience=patience)
+        def passes(error: BaseException) -> bool:
+            return isinstance(error, Passing)
+
+        return Groups(self.run, passes=passes, translate=translate, patience=patience, apart=apart)
 
 
 def unit(value: object) -> Unit[object]:
@@ -78,3 +81,43 @@ async def test_a_full_line_sends_callers_away_and_finishes_the_others(monkeypatc
         await line.write(unit(3))
     await line.finish()
     assert [await one for one in accepted] == [0, 1]
+
+
+@pytest.mark.parametrize(("several_writers", "sizes"), [(True, [2, 3]), (False, [5])])
+async def test_units_that_lock_what_others_write_last_are_in_no_group_with_others(
+    several_writers: bool, sizes: list[int]
+) -> None:
+    writer = Writer()
+    line = writer.line(apart=several_writers)
+    units: list[Unit[object]] = [unit(0), apart(unit(1), "a"), unit(2), apart(unit(3), "b"), unit(4)]
+    assert await asyncio.gather(*(line.write(one) for one in units)) == [0, 1, 2, 3, 4]
+    assert writer.sizes == sizes
+
+
+async def test_units_apart_run_in_the_order_of_what_they_lock() -> None:
+    ran: list[str] = []
+
+    def locking(key: str) -> Unit[None]:
+        async def note(tx: Connection) -> None:
+            ran.append(key)
+
+        return apart(note, key)
+
+    line = Writer().line(apart=True)
+    await asyncio.gather(*(line.write(locking(key)) for key in ("b", "c", "a")))
+    assert ran == ["a", "b", "c"]
+
+
+async def test_who_waited_behind_trouble_as_long_as_those_in_it_is_not_made_to_wait_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(groups, "GROUP", 1)
+    writer = Writer(troubles=10_000)
+    line = writer.line(patience=0.0)
+    outcomes = await asyncio.gather(*(line.write(unit(n)) for n in range(5)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {StorageError}
+    assert writer.sizes == [1]
+    writer.troubles = 0
+    assert await Writer().line().write(unit("a")) == "a"
+    monkeypatch.setattr(line, "_patience", 10.0)
+    assert await line.write(unit("b")) == "b"  # nobody has to start it again

@@ -6,22 +6,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from storage import account_tasks, dialect, lanes, outbox, tasks
+from storage import account_tasks, clocks, dialect, lanes, outbox, projects, tasks
 from storage.database import Connection, Database
-from storage.records import DeliveryStatus, EndpointStatus, Lane, LaneKind, TaskStatus
+from storage.records import DeliveryStatus, EndpointStatus, Lane, LaneKind, OnAmbiguous, TaskStatus
 from tests.storage.builders import (
     ACCOUNT,
     ACCOUNT_LANE,
+    FUTURE,
     LONG_AGO,
     NEVER,
     NOW,
+    PROJECT,
     delivery,
     endpoint,
     event,
     plant,
+    project,
     task,
 )
 
@@ -68,7 +72,7 @@ async def release(database: Database, lane: Lane) -> bool:
     """As an owner does: lock first, then the time from the rows."""
 
     async def unit(tx: Connection) -> bool:
-        if not await lanes.hold(tx, lane):
+        if not await lanes.hold_still(tx, lane):
             return False
         return await lanes.release(tx, lane, next_due_at=await account_tasks.next_due(tx, lane.key, TaskStatus.QUEUED))
 
@@ -122,6 +126,25 @@ async def test_an_account_and_an_endpoint_of_one_name_are_two_lanes(database: Da
     await database.write(lambda tx: lanes.arrive(tx, due))
     assert (await look(database, LaneKind.ENDPOINT, "x")).next_due_at == NOW
     assert (await look(database, LaneKind.ACCOUNT, "x")).next_due_at == NOW + 1
+
+
+async def test_who_makes_a_task_learns_the_projects_policy_and_the_lane_if_there_is_one(database: Database) -> None:
+    await database.write(lambda tx: projects.insert(tx, project(on_ambiguous=OnAmbiguous.RESUBMIT)))
+    ask = partial(lanes.policy, project_id=PROJECT, account=ACCOUNT)
+    assert await database.read(ask) == (OnAmbiguous.RESUBMIT, None)
+    await arrive(database, NOW)
+    assert await database.read(ask) == (OnAmbiguous.RESUBMIT, await look(database))
+    assert await database.read(partial(ask, project_id="prj_none")) == (OnAmbiguous.HOLD, None)
+
+
+async def test_an_owners_own_health_is_kept_and_a_successors_is_not_overwritten(database: Database) -> None:
+    await arrive(database)
+    old = await claim_one(database, "a", ttl_seconds=LAPSED)
+    await database.write(lambda tx: lanes.save_own_health(tx, replace(old, breaker="open")))
+    assert (await look(database)).breaker == "open"
+    await claim_one(database, "b")
+    await database.write(lambda tx: lanes.save_own_health(tx, replace(old, breaker="late")))
+    assert (await look(database)).breaker == "open"
 
 
 # Claiming
@@ -198,18 +221,44 @@ async def test_every_lane_is_claimed_by_one_of_two_handles(database: Database, o
 
 async def test_an_owner_is_told_when_the_next_lane_of_somebody_else_can_be_claimed(database: Database) -> None:
     async def next_claim(owner: str) -> int | None:
-        return await database.read(lambda tx: lanes.next_claim(tx, owner=owner, accounts=ACCOUNTS))
+        """As an instant; statements take their moments."""
+
+        async def unit(tx: Connection) -> int | None:
+            span = await lanes.next_claim(tx, owner=owner, accounts=ACCOUNTS, now=NOW)
+            return None if span is None else await clocks.now(tx, now=NOW) + span
+
+        return await database.read(unit)
+
+    def at(instant: int) -> object:
+        return pytest.approx(instant, abs=5_000_000, rel=0)
 
     assert await next_claim("a") is None
     await arrive(database)
     await arrive(database, LONG_AGO, LaneKind.ACCOUNT, "unknown")
     mine = await claim_one(database, "a")
     assert await next_claim("a") is None
-    assert await next_claim("b") == mine.until  # due, and leased until then
-    await arrive(database, NOW + 1, LaneKind.ENDPOINT, "ep_1")
-    assert await next_claim("a") == NOW + 1
+    assert await next_claim("b") == at(mine.until)  # due, and leased until then
+    await arrive(database, NOW + 60_000_000, LaneKind.ENDPOINT, "ep_1")
+    assert await next_claim("a") == at(NOW + 60_000_000)
     await database.write(lanes.void_leases)
-    assert await next_claim("a") == LONG_AGO
+    assert await next_claim("a") == at(LONG_AGO)
+
+
+async def test_an_arrival_at_a_lane_that_is_owned_shows_though_it_changes_nothing(
+    database: Database, other_handle: Database, url: str
+) -> None:
+    async def versions(owner: str) -> dict[tuple[LaneKind, str], int]:
+        return await database.read(lambda tx: lanes.versions(tx, owner=owner))
+
+    await arrive(database)
+    mine = await claim_one(database, "a")
+    before = await versions("a")
+    assert list(before) == [(mine.kind, mine.key)] and await versions("b") == {}
+    await arrive(other_handle, FUTURE)  # later than what it knows
+    found = await database.read(lambda tx: lanes.get(tx, mine.kind, mine.key))
+    assert found is not None and found.next_due_at == mine.next_due_at
+    # SQLite has one owner, who hears of every commit by itself.
+    assert (await versions("a") != before) is not url.startswith("sqlite:")
 
 
 # Heartbeats
@@ -387,3 +436,6 @@ async def test_an_order_stands_beside_what_the_owner_keeps_and_neither_overwrite
     assert stored is not None and (stored.care, stored.holds) == ('{"paused_at":2}', '{"submits":1}')
     assert await database.read(lambda tx: lanes.care(tx, "nobody")) is None
     assert await database.write(lambda tx: lanes.lock(tx, LaneKind.ACCOUNT, "nobody")) is None
+    made = Lane(kind=LaneKind.ACCOUNT, key="nobody", epoch=0)
+    for _ in range(2):
+        assert await database.write(lambda tx: lanes.lock_made(tx, LaneKind.ACCOUNT, "nobody")) == made

@@ -59,7 +59,7 @@ def test_numbers_run_from_one_without_a_gap() -> None:
 
 def test_a_newer_schema_is_refused_and_left_alone(raw: sqlite3.Connection) -> None:
     migrate.migrate_sqlite(raw, NOW)
-    raw.execute("INSERT INTO migrations (number, name, applied_at) VALUES (9999, 'later', 1)")
+    raw.execute("INSERT INTO migrations (number, name, oldest, applied_at) VALUES (9999, 'later', 9999, 1)")
     before = list(raw.iterdump())
     with pytest.raises(StorageError, match=r"schema 9999.*install the newer release"):
         migrate.migrate_sqlite(raw, NOW)
@@ -67,12 +67,40 @@ def test_a_newer_schema_is_refused_and_left_alone(raw: sqlite3.Connection) -> No
     assert not raw.in_transaction
 
 
+@pytest.mark.parametrize(("oldest", "stays"), [(0, True), (1, False)])
+def test_code_stays_beside_a_newer_schema_that_lets_it(
+    raw: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, oldest: int, stays: bool
+) -> None:
+    known = migrate.migrations()
+    number = known[-1][0] + 1
+    added = (number, "added", f"-- oldest code: {known[-1][0] + oldest}\nCREATE TABLE added (\n    a BIGINT\n);\n")
+    monkeypatch.setattr(migrate, "migrations", lambda: [*known, added])
+    migrate.migrate_sqlite(raw, NOW)
+    monkeypatch.setattr(migrate, "migrations", lambda: known)
+    if stays:
+        migrate.migrate_sqlite(raw, NOW + 1)
+        return
+    with pytest.raises(StorageError, match=rf"schema {number}, this taskrelay knows {number - 1}"):
+        migrate.migrate_sqlite(raw, NOW + 1)
+
+
+def test_a_migration_that_says_nothing_of_older_code_lets_none_stay() -> None:
+    assert migrate.oldest_code(7, "CREATE TABLE a (\n    b BIGINT\n);\n") == 7
+    assert migrate.oldest_code(7, "-- Expands.\n-- oldest code: 6, which leaves b NULL\nALTER …") == 6
+
+
+def test_every_migration_says_which_code_may_stay_and_none_names_a_later_one() -> None:
+    said = {name: (number, migrate.OLDEST.search(text)) for number, name, text in migrate.migrations()[1:]}
+    assert [name for name, (_, oldest) in said.items() if oldest is None] == []
+    assert all(migrate.oldest_code(number, text) <= number for number, _, text in migrate.migrations())
+
+
 async def test_a_newer_schema_is_refused_at_the_door(tmp_path: Path, clock: Clock) -> None:
     url = f"sqlite:///{tmp_path}/t.db"
     async with opened(url, clock):
         pass
     with closing(sqlite3.connect(tmp_path / "t.db", isolation_level=None)) as raw:
-        raw.execute("INSERT INTO migrations (number, name, applied_at) VALUES (9999, 'later', 1)")
+        raw.execute("INSERT INTO migrations (number, name, oldest, applied_at) VALUES (9999, 'later', 9999, 1)")
     with pytest.raises(StorageError, match="install the newer release"):
         async with opened(url, clock):
             pass
@@ -101,7 +129,7 @@ def test_a_migrator_keeps_others_out_before_it_looks(raw: sqlite3.Connection, tm
     refused: list[str] = []
 
     def interfere(text: str) -> None:
-        if text.startswith("SELECT number FROM migrations"):
+        if text.startswith(migrate.APPLIED):
             try:
                 second.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:

@@ -124,6 +124,61 @@ async def test_text_that_cannot_be_stored_is_ours_to_prevent_and_no_outage(
     assert not isinstance(refused.value, Unavailable)
 
 
+@pytest.mark.parametrize("value", [2**70, "a", "\ud800"])
+async def test_a_value_that_cannot_be_sent_fails_alone_and_at_once(
+    handles: tuple[PostgresDatabase, PostgresDatabase], value: object
+) -> None:
+    one, _ = handles
+    wrong = "UPDATE projects SET forgotten = :value, name = :name WHERE id = 'prj_a'"
+    if isinstance(value, str) and value != "a":
+        params: dict[str, object] = {"value": 0, "name": value}
+    else:
+        params = {"value": value, "name": "n"}
+    units = [one.write(lambda tx: tx.fetch(ADD, {"id": "prj_b"})) for _ in range(5)]
+    async with asyncio.timeout(5):  # an outage would be waited for twice as long
+        outcomes = await asyncio.gather(*units, one.write(lambda tx: tx.fetch(wrong, params)), return_exceptions=True)
+    assert type(outcomes[-1]) is StorageError
+    assert await forgotten(one) == {"prj_a": 0, "prj_b": 5}
+
+
+async def test_the_units_beside_one_that_fails_share_a_commit_all_the_same(
+    handles: tuple[PostgresDatabase, PostgresDatabase],
+) -> None:
+    one, _ = handles
+
+    async def add(tx: Connection) -> str:
+        await tx.fetch(ADD, {"id": "prj_a"})
+        [(number,)] = await tx.fetch("SELECT pg_current_xact_id()::text")
+        return str(number)
+
+    async def poison(tx: Connection) -> str:
+        raise LookupError("mine")
+
+    units = [one.write(poison if n == 7 else add) for n in range(20)]
+    outcomes = await asyncio.gather(*units, return_exceptions=True)
+    assert isinstance(outcomes.pop(7), LookupError)
+    assert len(set(map(str, outcomes))) == 1
+    assert (await forgotten(one))["prj_a"] == 19
+
+
+async def test_a_group_that_fails_only_as_a_whole_runs_unit_by_unit(
+    handles: tuple[PostgresDatabase, PostgresDatabase],
+) -> None:
+    one, _ = handles
+    breaks = "UPDATE projects SET name = :name WHERE id = :id"  # last, and a name is taken
+
+    async def unit(tx: Connection, name: str) -> None:
+        await tx.fetch(ADD, {"id": "prj_a"})
+        await tx.lastly(breaks, {(name,): {"id": "prj_a", "name": name}}, lambda _, other: other)
+
+    outcomes = await asyncio.gather(
+        *(one.write(lambda tx, name=name: unit(tx, name)) for name in ("x", "name of prj_b", "y")),  # type: ignore[misc]
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), Duplicate, type(None)]
+    assert (await forgotten(one))["prj_a"] == 2
+
+
 async def test_nobody_there_is_an_outage() -> None:
     with pytest.raises(Unavailable):
         await PostgresDatabase.open("postgresql://nobody@127.0.0.1:1/none")
@@ -135,7 +190,7 @@ async def test_nobody_there_is_an_outage() -> None:
         (f"{ROLE} SET synchronous_commit = 'off'", f"{ROLE} RESET synchronous_commit", "synchronous_commit is off"),
         ("DELETE FROM migrations", None, "Run: taskrelay db migrate"),
         (
-            "INSERT INTO migrations VALUES (9999, 'later', 0)",
+            "INSERT INTO migrations VALUES (9999, 'later', 9999, 0)",
             "DELETE FROM migrations WHERE number = 9999",
             "install the newer release",
         ),
@@ -154,7 +209,7 @@ async def test_a_database_that_would_lose_or_misread_is_refused(
         if mend:
             await link.execute(mend)
         else:
-            await link.executemany("INSERT INTO migrations VALUES ($1, $2, $3)", [tuple(row) for row in kept])
+            await link.executemany("INSERT INTO migrations VALUES ($1, $2, $3, $4)", [tuple(row) for row in kept])
         await link.close()
 
 

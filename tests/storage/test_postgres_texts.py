@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from storage.dialect import postgres
-from storage.migrate import migrations, statements
+from tests.postgres import database
 from tests.storage import texts
 from tests.storage.schemas import expected, of_postgres
 
@@ -33,9 +33,7 @@ async def on_server(url: str, *commands: str, database: str | None = None) -> No
 def migrated(postgres_server: str) -> Iterator[str]:
     """A server with a database of this name that holds the schema."""
     drop = f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)"
-    schema = [postgres(statement)[0] for _, _, text in migrations() for statement in statements(text)]
-    asyncio.run(on_server(postgres_server, drop, f"CREATE DATABASE {NAME}"))
-    asyncio.run(on_server(postgres_server, *schema, database=NAME))
+    asyncio.run(database(postgres_server, NAME))
     yield postgres_server
     asyncio.run(on_server(postgres_server, drop))
 

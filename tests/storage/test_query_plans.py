@@ -124,7 +124,8 @@ HOT = {
     "standing.GAVE_UP": (standing.GAVE_UP, {**OF_PROJECT, "endpoint_id": "ep_1", "most": 20}, "deliveries_failed"),
     "standing.BACKLOG": (standing.BACKLOG, {**OF_ENDPOINT, "most": 20}, "deliveries_first"),
     "replays.RESTART_FAILED": (replays.RESTART_FAILED, {**OF_PROJECT, **OF_ENDPOINT, **GIVEN_UP}, "deliveries_failed"),
-    "endpoints.EXPIRED": (endpoints.EXPIRED, {"now": NOW, "batch": 20}, "endpoints_expiring"),
+    "endpoints.ANY_EXPIRED": (endpoints.ANY_EXPIRED, {"now": NOW}, "endpoints_expiring"),
+    "endpoints.LOCK_EXPIRED": (endpoints.LOCK_EXPIRED, {"now": NOW, "batch": 20}, "endpoints_expiring"),
     "audit.PAGE_OF_TASK": (audit.PAGE_OF_TASK, {**OF_SUBJECT, "subject": "task_7"}, "audit_by_task"),
     "audit.PAGE_OF_ENDPOINT": (audit.PAGE_OF_ENDPOINT, {**OF_SUBJECT, "subject": "ep_7"}, "audit_by_endpoint"),
     "subscriptions.BETWEEN": (

@@ -38,7 +38,7 @@ async def test_what_is_owed_already_is_told_and_owed_once(database: Database) ->
     await database.write(lambda tx: outbox.publish(tx, [], [delivery("dlv_0", event_id="evt_0")]))
     found = await database.read(lambda tx: replays.window(tx, "prj_1", "ep_1", after=0, batch=9))
     assert [(one.id, one.owed) for one in found] == [("evt_0", True), ("evt_1", False)]
-    more = [delivery("dlv_1", event_id="evt_0"), delivery("dlv_2", event_id="evt_1")]
+    more = [delivery(f"dlv_{n + 1}", event_id=event) for n, event in enumerate(("evt_0", "evt_1", "evt_gone"))]
     assert await database.write(lambda tx: replays.owe(tx, more)) == 1
     assert [one.id for one in await database.read(lambda tx: outbox.due(tx, "ep_1", now=NOW, batch=9))] == [
         "dlv_0",

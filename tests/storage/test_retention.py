@@ -24,7 +24,8 @@ SEARCHES: Mapping[str, tuple[str, str]] = {
     "events": (retention.EVENTS, "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"),
 }
 REMOVALS = (
-    retention.LOCK_OVER, retention.LAST_OF_TASKS, retention.DELETE_ATTEMPTS_OF, retention.DELETE_DELIVERIES_OF,
+    retention.LOCK_TASKS, retention.LOCK_EVENTS_OF, retention.LOCK_EVENTS, retention.LOCK_DELIVERIES, retention.OVER,
+    retention.LAST_OF_TASKS, retention.DELETE_ATTEMPTS_OF, retention.DELETE_DELIVERIES_OF,
     retention.DELETE_EVENTS_OF, retention.DELETE_OBSERVATIONS_OF, retention.DELETE_TIMELINE_OF, retention.DELETE_SUBMISSIONS_OF,
     retention.DELETE_TASKS, retention.STRIP, retention.DELETE_ATTEMPT, retention.DELETE_EVENT, retention.DELETE_ORPHANS,
     retention.DELETE_AUDIT, retention.DELETE_ATTEMPTS_OF_EVENTS, retention.DELETE_DELIVERIES_OF_EVENTS, retention.ENDED_OF,

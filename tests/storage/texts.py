@@ -8,7 +8,9 @@ import pkgutil
 import storage
 
 FIRST_WORDS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
-ENGINES = {"storage.sqlite", "storage.postgres", "storage.migrate"}  # they speak to one database only
+ENGINES = {  # they speak to one database only
+    "storage.sqlite", "storage.postgres", "storage.migrate", "storage.positions", "storage.inspection_postgres", "storage.listening",
+}  # fmt: skip
 
 
 def statements() -> dict[str, str]:

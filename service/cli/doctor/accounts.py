@@ -21,7 +21,7 @@ async def look(settings: Settings, judged: Sequence[Finding] = ()) -> list[Findi
 
     `judged`: what the settings alone told; an address that was refused there is not told again.
     """
-    from service.bootstrap import reach
+    from service.bootstrap.policy import reach
 
     asked: dict[str, list[str]] = {}
     found: list[Finding] = []
@@ -46,7 +46,7 @@ def _refused(account: str, address: str, fault: str) -> Finding:
 async def _ask(address: str, accounts: list[str]) -> list[Finding]:
     import httpx
 
-    from service.bootstrap import clock
+    from service.bootstrap.world import clock
 
     about = f"account {', '.join(accounts)}"
     began = clock()

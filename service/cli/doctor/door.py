@@ -60,7 +60,7 @@ def _unless_stopped(found: Finding, seen: Seen, nobody: bool) -> Finding:
 
 def _provider(settings: Settings) -> str:
     """Whose path is tried: of one that will push, since a proxy may treat paths differently."""
-    from service.bootstrap import pushing_providers
+    from service.bootstrap.accounts import pushing_providers
 
     pushing = pushing_providers()
     ours = [one.provider for one in settings.accounts.values() if one.enabled and one.provider in pushing]

@@ -62,7 +62,7 @@ def _owners() -> tuple[str, ...]:
 
 
 def _free(settings: Settings) -> int | None:
-    from service.bootstrap import secret_file
+    from service.bootstrap.keys import secret_file
 
     beside = secret_file(settings)
     return shutil.disk_usage(beside.parent).free if beside is not None and beside.parent.is_dir() else None
@@ -122,7 +122,7 @@ def _disk(seen: Measured) -> Iterator[Finding]:
 
 def readable_secrets(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     """Files with secrets that everybody on this machine may read."""
-    from service.bootstrap import secret_file
+    from service.bootstrap.keys import secret_file
     from service.settings import shape
 
     beside = secret_file(settings)

@@ -8,7 +8,8 @@ from typing import Any
 from service.cli.doctor.finding import Finding, Grade
 
 
-def page(shown: Mapping[str, Any], findings: Sequence[Finding]) -> Iterator[str]:
+def page(shown: Mapping[str, Any], findings: Sequence[Finding], *, again: str = "taskrelay doctor") -> Iterator[str]:
+    """`again`: the command to repeat once things are mended."""
     if shown:
         yield "In force"
         rows = list(flat(shown))
@@ -28,7 +29,7 @@ def page(shown: Mapping[str, Any], findings: Sequence[Finding]) -> Iterator[str]
     if sound(findings):
         yield "All well: taskrelay serve"
     else:
-        yield "Not ready: mend what is marked ✗, then run taskrelay doctor again"
+        yield f"Not ready: mend what is marked ✗, then run {again} again"
 
 
 def document(shown: Mapping[str, Any], findings: Sequence[Finding]) -> dict[str, Any]:

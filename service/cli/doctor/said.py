@@ -22,7 +22,7 @@ def judge(given: Gathered, environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _further(given: Gathered, environ: Mapping[str, str]) -> list[Problem]:
-    from service.bootstrap import provider_names, pushing_providers
+    from service.bootstrap.accounts import provider_names, pushing_providers
     from service.settings import Problem, problems, shape
 
     if given.settings is not None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.cli.doctor.finding import Finding, fine, note, wrong
+from service.cli.doctor import engine
+from service.cli.doctor.finding import Finding, Grade, fine, note, wrong
 from service.cli.doctor.parties import accounts_in, endpoints_in
 from service.cli.hearing import unheard
 
@@ -32,11 +33,15 @@ class Seen:
 
 async def look(settings: Settings, *, keys_known: bool) -> Seen:
     """`keys_known`: not so when the configured keys could not be used; then nothing is said of what they should open."""
-    from service.bootstrap import StartError, open_store, secret_file
+    from service.bootstrap.errors import StartError
+    from service.bootstrap.keys import secret_file
+    from service.bootstrap.stores import open_store
     from storage.errors import StorageError
 
     seen = Seen()
     beside = secret_file(settings)
+    if beside is None and not await _reached(settings, seen):
+        return seen
     if beside is not None and not _there(settings, beside, seen, keys_known=keys_known):
         return seen
     if not settings.secret_keys and not keys_known:
@@ -47,6 +52,24 @@ async def look(settings: Settings, *, keys_known: bool) -> Seen:
     except (StartError, StorageError, ValueError, OSError) as error:
         seen.findings += [wrong(ABOUT, line, _mend(line, settings)) for line in str(error).splitlines()[:3]]
     return seen
+
+
+async def _reached(settings: Settings, seen: Seen) -> bool:
+    """Whether there is a server that we may serve on. What is missing of the settings, others tell."""
+    from service.bootstrap.world import clock
+    from storage.errors import StorageError
+    from storage.inspection import inspect
+
+    try:
+        found = await inspect(settings.database_url, clock=clock, pooled=settings.postgres.pooled)
+    except StorageError as error:
+        text, _, fix = str(error).partition(". ")
+        seen.findings.append(wrong(ABOUT, text, fix or "TASKRELAY_DATABASE_URL=postgresql://user:password@host/name"))
+        return False
+    told = engine.judge(found)
+    seen.findings += told
+    seen.serving = bool(found.replicas) or None
+    return all(one.grade is not Grade.WRONG for one in told)
 
 
 def _there(settings: Settings, beside: Path, seen: Seen, *, keys_known: bool) -> bool:
@@ -102,13 +125,14 @@ def _mend(said: str, settings: Settings) -> str:
 
 
 async def _read(settings: Settings, database: Database, keyring: Keyring, seen: Seen) -> None:
-    from service.bootstrap import clock, seals_of
+    from service.bootstrap.keys import seals_of
+    from service.bootstrap.world import clock
     from service.core.tokens import Tokens
     from storage import callbacks, projects
 
     now = clock()
-    durability = "synchronous=FULL" if settings.database_url.startswith("sqlite:") else "synchronous_commit=on"
-    seen.findings.append(fine(ABOUT, f"opens, schema is current, {durability}"))
+    if settings.database_url.startswith("sqlite:"):
+        seen.findings.append(fine(ABOUT, "opens, schema is current, synchronous=FULL"))
     seen.findings += _keys(await database.read(projects.count_keys))
     lost = sorted(set(await seals_of(database, keyring)) - set(keyring.key_ids))
     if lost:

@@ -16,7 +16,7 @@ from service.cli.opening import cannot, settings_of
 from service.cli.terminal import FAILED, OK, USAGE, Json, Stop, columns, console, say, show
 
 if TYPE_CHECKING:
-    from service.bootstrap import Purchase
+    from service.bootstrap.accounts import Purchase
     from service.settings import Settings
 
 NOT_ALL_HELD = "Something differs: the adapter may misread it. Send the report and the samples along with an issue."
@@ -72,7 +72,8 @@ def probe(
 
 
 def _purchase(settings: Settings, account: str, model: str | None) -> Purchase:
-    from service.bootstrap import StartError, cheapest_purchase
+    from service.bootstrap.accounts import cheapest_purchase
+    from service.bootstrap.errors import StartError
 
     if account not in settings.accounts:
         known = ", ".join(settings.accounts) or "none is configured"
@@ -136,7 +137,7 @@ def _agreed(told: str, yes: bool) -> None:
 
 
 async def _run(settings: Settings, account: str, wanted: Purchase, folder: Path, listen: float) -> dict[str, Any]:
-    from service.bootstrap import StartError
+    from service.bootstrap.errors import StartError
     from service.cli.probe.run import run
     from storage.errors import StorageError
 

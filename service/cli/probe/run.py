@@ -13,7 +13,8 @@ from service.cli.terminal import Stop
 if TYPE_CHECKING:
     import httpx
 
-    from service.bootstrap import Probing, Purchase
+    from service.bootstrap.accounts import Purchase
+    from service.bootstrap.probing import Probing
     from service.settings import Settings
 
 ENDS = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -25,7 +26,8 @@ async def run(
     settings: Settings, account: str, wanted: Purchase, listen: float, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     """Buy it, or go on with what an earlier run bought. `listen`: how long to stay for late pushes. Raises `Stop`."""
-    from service.bootstrap import bind, open_probe
+    from service.bootstrap.door import bind
+    from service.bootstrap.probing import open_probe
 
     try:
         listener = bind(settings)
@@ -61,7 +63,7 @@ async def _working(probing: Probing, sockets: list[Any]) -> AsyncIterator[None]:
     service, server, stopping = probing.service, probing.server, asyncio.Event()
     duties = [
         asyncio.create_task(server.serve(sockets=sockets)),
-        asyncio.create_task(runtime.run(service.loops, [service.lanes.run], stopping)),
+        asyncio.create_task(runtime.run(service.loops, service.endless, stopping)),
     ]
     await server.ready.wait()
     try:
@@ -77,7 +79,7 @@ async def _working(probing: Probing, sockets: list[Any]) -> AsyncIterator[None]:
 async def _client(probing: Probing) -> AsyncIterator[httpx.AsyncClient]:
     import httpx
 
-    from service.bootstrap import key_for
+    from service.bootstrap.keys import key_for
 
     service = probing.service
     made = await key_for(service.database, service.keyring, name="probe", scopes=["tasks"])

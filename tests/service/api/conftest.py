@@ -21,9 +21,11 @@ from service.net.client import ProviderClient
 from service.net.guard import Policy
 from service.net.resolver import Resolver
 from service.pipeline.recorder import Recorder
+from service.pipeline.skew import Skew
 from service.pipeline.watch import Watch
 from storage import projects
 from storage.database import open_database
+from tests import engines
 from tests.service.api.house import House, accounts, desk
 from tests.storage.conftest import Clock
 
@@ -43,7 +45,7 @@ def public_url() -> str | None:
 
 @pytest.fixture
 async def house(tmp_path: Path, clock: Clock, public_url: str | None) -> AsyncIterator[House]:
-    database = await open_database(f"sqlite:///{tmp_path}/t.db", clock=clock)
+    database = await open_database(await engines.address(tmp_path, clock), clock=clock)
     numbers = itertools.count(1)
 
     def entropy(count: int) -> bytes:
@@ -79,6 +81,7 @@ async def house(tmp_path: Path, clock: Clock, public_url: str | None) -> AsyncIt
         client=provider,
         bucket=lambda name: buckets[name],
         clock=clock,
+        skew=Skew(database, clock=clock),
         mint=mint,
         entropy=entropy,
         public_url=public_url,

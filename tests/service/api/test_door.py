@@ -40,7 +40,7 @@ def says(status: str, task: str, job: str = "job-1") -> bytes:
 
 async def bells(house: House, account: str = "cloudsway") -> list[tuple[str, str]]:
     found = await house.context.database.read(lambda tx: callbacks.unverified(tx, account, batch=100))
-    return [(task, claim) for task, claim, _, _ in found]
+    return [(bell.task_id, bell.claim) for bell in found]
 
 
 async def test_a_push_is_kept_rings_the_lane_and_changes_nothing_by_itself(

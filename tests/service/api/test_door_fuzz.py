@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +28,8 @@ from service.providers.registry import PROVIDERS
 from storage import projects, submissions, tasks
 from storage.database import Connection, Database, T, Unit
 from storage.records import Submission, TaskStatus
+from tests import engines
+from tests.outside import Outside
 from tests.service.api import hostile
 from tests.service.api.house import House, account, desk, until
 from tests.storage.builders import submission, task
@@ -85,7 +86,7 @@ class Yard:
     tokens: Tokens
     database: Watched
     clock: Clock
-    outside: sqlite3.Connection  # sees what others committed
+    outside: Outside
     port: int = 0
     foreign: Sequence[str] = ()
     nothing: list[tuple[Any, ...]] = field(default_factory=list)
@@ -100,11 +101,10 @@ class Yard:
 
     def written(self) -> tuple[int, int]:
         """Changes with every commit and with every unit of work."""
-        [version] = self.outside.execute("PRAGMA data_version").fetchone()
-        return version, self.database.units
+        return self.outside.version(), self.database.units
 
     def rows(self, *tables: str) -> list[list[Any]]:
-        return [self.outside.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables]  # noqa: S608
+        return [self.outside.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]  # noqa: S608
 
     async def send(
         self, path: str, body: Sequence[bytes] = (), headers: Sequence[tuple[bytes, bytes]] = (), method: str = "POST"
@@ -158,7 +158,7 @@ async def yard(house: House, tmp_path: Path, mode: str) -> AsyncIterator[Yard]:
         await submissions.insert(tx, bought)
 
     await context.database.write(plant)
-    outside = sqlite3.connect(tmp_path / "t.db")
+    outside = Outside(await engines.address(tmp_path, house.clock))
     built = Yard(app=app, tokens=context.tokens, database=database, clock=house.clock, outside=outside)
     here = await context.database.read(projects.installation)
     strangers = [Tokens(context.keyring, "elsewhere"), Tokens(Keyring([b"x" * 32]), here)]
@@ -245,7 +245,7 @@ async def test_a_hostile_body_with_a_good_token_at_most_rings(
     status, _, _ = await yard.send(yard.path(provider), parts, headers)
     assert status == due(len(body), headers)
     assert yard.rows(*SETTLED) == before
-    [(observed,)] = yard.outside.execute("SELECT count(*) FROM observations WHERE source <> 'callback'").fetchall()
+    [(observed,)] = yard.outside.rows("SELECT count(*) FROM observations WHERE source <> 'callback'")
     assert observed == 0
 
 
@@ -260,10 +260,8 @@ async def test_every_body_at_the_edge_of_the_cap_is_kept_or_refused_and_rings(
             cut = [body[at : at + size // parts + 1] for at in range(0, size, size // parts + 1)]
             assert (await yard.send(yard.path(provider), cut))[0] == status
             yard.clock.advance(1)
-    bells = yard.outside.execute(
-        "SELECT count(*) FROM observations WHERE verified_at IS NULL AND account = ?", [provider]
-    )
-    assert bells.fetchone() == (6,)
+    text = f"SELECT count(*) FROM observations WHERE verified_at IS NULL AND account = '{provider}'"  # noqa: S608
+    assert yard.outside.rows(text) == [(6,)]
 
 
 # Over real sockets
@@ -402,5 +400,5 @@ async def test_a_body_without_end_over_a_socket_is_cut_off_at_the_cap(served: Ya
     with_status = await answered
     assert status_of(with_status) in (413, 0)
     writer.close()
-    bells = served.outside.execute("SELECT count(*) FROM observations WHERE verified_at IS NULL AND claim = 'unknown'")
-    assert bells.fetchone() == (1,)
+    text = "SELECT count(*) FROM observations WHERE verified_at IS NULL AND claim = 'unknown'"
+    assert served.outside.rows(text) == [(1,)]

@@ -10,6 +10,7 @@ import pytest
 
 from service.cli.demo.play import settings_for
 from service.cli.demo.stage import free_port
+from tests import postgres
 from tests.service.cli.processes import Running, run_json
 
 
@@ -40,3 +41,10 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
             yield Relay(url=url, sandbox=played, folder=folder, settings=settings, client=client)
             assert serving.end() == 0
         assert sandbox.end() == 0
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    """A PostgreSQL without anything of ours."""
+    with postgres.server(durable=False) as url:
+        yield url

@@ -72,7 +72,7 @@ async def test_a_database_of_a_newer_release_is_refused_and_left_alone(alone: Pa
     async with store_of("keys", settings_of("keys")):
         pass
     with sqlite3.connect(alone / "taskrelay.db") as raw:
-        raw.execute("INSERT INTO migrations (number, name, applied_at) VALUES (9999, 'later', 0)")
+        raw.execute("INSERT INTO migrations (number, name, oldest, applied_at) VALUES (9999, 'later', 9999, 0)")
     raw.close()
     with pytest.raises(Stop, match=r"keys: .*newer release"):
         async with store_of("keys", settings_of("keys")):

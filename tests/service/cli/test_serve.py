@@ -188,14 +188,24 @@ def test_a_first_start_says_what_it_made_and_what_is_missing(tmp_path: Path) -> 
 def test_with_postgresql_and_no_keys_it_refuses_and_makes_none(tmp_path: Path) -> None:
     refused = run(*SERVE, cwd=tmp_path, settings={"TASKRELAY_DATABASE_URL": "postgresql://127.0.0.1:1/relay"})
     assert refused.returncode == 1
-    assert "postgresql" in refused.stderr or "TASKRELAY_SECRET_KEYS is not set" in refused.stderr
+    assert json.loads(refused.stderr)["error"]["detail"] == (
+        "serve: TASKRELAY_SECRET_KEYS is not set. Replicas must share it; make one with: openssl rand -base64 48"
+    )  # and not that nobody listens there: it was not tried
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_worker_has_no_door_and_an_api_has_no_lanes(tmp_path: Path) -> None:
-    with Running.start("serve", "--roles", "work", "--json", cwd=tmp_path) as worker:
-        assert worker.ready()["url"] is None
+def test_a_worker_answers_for_its_health_alone_and_an_api_has_no_lanes(tmp_path: Path) -> None:
+    with Running.start(*SERVE, "--roles", "work", cwd=tmp_path) as worker:
+        facts = worker.ready()
+        assert facts["roles"] == ["work"]
+        asked = {
+            path: httpx.get(f"{facts['url']}{path}", trust_env=False).status_code
+            for path in ("/livez", "/readyz", "/v1/tasks", "/callbacks/cloudsway/token", "/", "/metrics")
+        }
+        assert asked == {
+            "/livez": 200, "/readyz": 200, "/v1/tasks": 404, "/callbacks/cloudsway/token": 404, "/": 404, "/metrics": 404,
+        }  # fmt: skip
         assert worker.end() == 0
     with Running.start(*SERVE, "--roles", "api", cwd=tmp_path) as api:
         assert api.ready()["roles"] == ["api"]

@@ -13,21 +13,16 @@ from service.sandbox.serve import Served, serve
 from service.sandbox.subscriber import Subscriber
 from service.sandbox.world import World
 from storage.database import Database, T, Unit
+from tests import clocks
 
-SECOND = 1_000_000
+SECOND = clocks.SECOND
 
 
-class Clock:
-    """Microseconds UTC, moved by hand. It begins at the true time, because the published verifier looks at the machine's."""
+class Clock(clocks.Clock):
+    """It begins at the true time, because the published verifier looks at the machine's."""
 
     def __init__(self) -> None:
-        self.now = time.time_ns() // 1000
-
-    def __call__(self) -> int:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += round(seconds * SECOND)
+        super().__init__(time.time_ns() // 1000)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The whole flow on a bench: a real SQLite file, a sandbox provider and a subscriber on real sockets, and a clock that tests move.
+"""The whole flow on a bench: a real database, a sandbox provider and a subscriber on real sockets, and a clock that tests move.
 
 Lanes are worked by hand: `settle` turns every worker until nothing is due at the instant shown by the clock, and fails when a worker
 claims to have work and does none, which in the running service would be a busy loop.
@@ -55,6 +55,7 @@ from storage.records import (
     TaskStatus,
     TimelineEntry,
 )
+from tests import engines
 from tests.service.pipeline.parties import SECOND, Clock, Network, Rules
 
 AGES = 10 * 365 * 86_400.0  # a lease that never lapses while a test moves the clock
@@ -561,7 +562,7 @@ async def any_of(waits: Sequence[Awaitable[None]]) -> None:
 
 
 async def open_rig(path: Path, clock: Clock, network: Network | None, **more: object) -> Rig:
-    database = await open_database(f"sqlite:///{path}/t.db", clock=clock)
+    database = await open_database(await engines.address(path, clock), clock=clock)
     return Rig(path=path, clock=clock, database=database, network=network, **more)  # type: ignore[arg-type]
 
 

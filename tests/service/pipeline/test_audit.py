@@ -16,6 +16,7 @@ from service.providers.registry import PROVIDERS
 from storage import callbacks, endpoints, outbox, tasks
 from storage.callbacks import Orphan
 from storage.database import Connection, Database
+from tests import engines
 from tests.storage.builders import NOW, PROJECT, SECOND, delivery, endpoint, event, finished, plant
 from tests.storage.conftest import opened
 
@@ -29,7 +30,7 @@ def task_id(number: int) -> str:
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     """Seven ends, one a day, each delivered to one endpoint; and a push that nobody owns."""
-    async with opened(f"sqlite:///{tmp_path}/t.db", lambda: NOW) as made:
+    async with opened(await engines.address(tmp_path, lambda: NOW), lambda: NOW) as made:
         await plant(made, endpoint())
         await made.write(furnish)
         yield made
@@ -82,8 +83,11 @@ async def test_however_short_its_stretches_are_the_sum_is_the_same(
 async def test_a_stretch_says_where_to_go_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "MOST", 4)
     monkeypatch.setattr(audit_deliveries, "BATCH", 4)
+    [(fourth,)] = await database.read(
+        lambda tx: tx.fetch("SELECT position FROM events ORDER BY position LIMIT 1 OFFSET 3")
+    )
     part, place = await stretch(database, scope())
-    assert (part.counts["events"], place) == (4, Place("events", "4"))
+    assert (part.counts["events"], place) == (4, Place("events", str(fourth)))
     part, place = await stretch(database, scope(), place)
     assert part.counts["events"] == 3 and place is not None and str(place).startswith("tasks task_")
     assert (await stretch(database, scope(), place))[1] is None

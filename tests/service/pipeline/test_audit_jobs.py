@@ -17,6 +17,7 @@ from storage.callbacks import Orphan
 from storage.database import Connection, Database
 from storage.records import SubmissionStatus, TaskStatus
 from storage.stocktake import Counted, Named
+from tests import engines
 from tests.storage.builders import NOW, PROJECT, event, finished, plant, submission, task
 from tests.storage.conftest import opened
 
@@ -38,7 +39,7 @@ SURPLUS = '[{"provider_task_id":"job-2","account":"cloudsway","found_at":1}]'
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with opened(f"sqlite:///{tmp_path}/t.db", lambda: NOW) as made:
+    async with opened(await engines.address(tmp_path, lambda: NOW), lambda: NOW) as made:
         yield made
 
 

@@ -11,13 +11,14 @@ import pytest
 from service.pipeline.audit_trail import ACTIONS, Act, note
 from storage import audit
 from storage.database import Connection, Database
+from tests import engines
 from tests.storage.builders import NOW, PROJECT
 from tests.storage.conftest import opened
 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with opened(f"sqlite:///{tmp_path}/t.db", lambda: NOW) as made:
+    async with opened(await engines.address(tmp_path, lambda: NOW), lambda: NOW) as made:
         yield made
 
 

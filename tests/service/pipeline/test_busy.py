@@ -17,6 +17,7 @@ from storage.records import EndpointStatus, LaneKind, TaskStatus
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig
 from tests.service.pipeline.virtual import turns_in
+from tests.traps import lift_trap, set_trap
 
 MINUTES = 300.0
 FEW = 200  # in five minutes
@@ -34,13 +35,15 @@ async def owe(rig: Rig, endpoint_status: EndpointStatus = EndpointStatus.ACTIVE,
     return endpoint
 
 
-@pytest.mark.parametrize("status", [EndpointStatus.PAUSED, EndpointStatus.DISABLED])
-async def test_the_lane_of_an_endpoint_that_is_not_sent_to_rests(rig: Rig, status: EndpointStatus) -> None:
+@pytest.mark.parametrize(
+    ("status", "left"), [(EndpointStatus.PAUSED, "pending"), (EndpointStatus.DISABLED, "canceled")]
+)
+async def test_the_lane_of_an_endpoint_that_is_not_sent_to_rests(rig: Rig, status: EndpointStatus, left: str) -> None:
     endpoint = await owe(rig)
     await rig.run("UPDATE endpoints SET status = :status WHERE id = :id", status=status.value, id=endpoint)
     assert await turns_in(rig, MINUTES) < 10
     assert rig.received() == []
-    assert await rig.deliveries(endpoint) == [("pending", 0)]
+    assert await rig.deliveries(endpoint) == [(left, 0)]
 
 
 async def test_the_lane_of_a_deleted_endpoint_rests(rig: Rig) -> None:
@@ -173,14 +176,12 @@ async def test_an_answer_that_cannot_be_stored_is_not_asked_for_at_full_speed(ri
     await rig.settle()
     await rig.run("UPDATE lanes SET owner = NULL, until = 0")
     rig.workers.clear()
-    await rig.run(
-        "CREATE TRIGGER poison BEFORE UPDATE ON tasks WHEN new.status = 'processing' BEGIN SELECT RAISE(ABORT, 'poison'); END"
-    )
+    await set_trap(rig.database, "BEFORE UPDATE", "tasks", when="new.status = 'processing'", text="poison")
     rig.clock.advance(95)
     before = rig.requests("query")
     turns = await turns_in(rig, 60.0)
     assert rig.requests("query") - before <= 32, (rig.requests("query"), turns)
-    await rig.run("DROP TRIGGER poison")
+    await lift_trap(rig.database, "tasks")
     assert (await rig.now(task)).status is TaskStatus.PROCESSING
 
 

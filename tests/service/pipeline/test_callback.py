@@ -15,6 +15,7 @@ from service.providers.registry import PROVIDERS
 from storage import callbacks, submissions
 from storage.database import Connection, Database, open_database
 from storage.records import TaskStatus
+from tests import engines
 from tests.service.api.house import account
 from tests.storage.builders import plant, submission, task
 from tests.storage.conftest import Clock
@@ -32,13 +33,13 @@ class Station:
 
     async def bells(self) -> list[tuple[str, str]]:
         found = await self.database.read(lambda tx: callbacks.unverified(tx, "cloudsway", batch=100))
-        return [(claim, content) for _, claim, content, _ in found]
+        return [(bell.claim, bell.content) for bell in found]
 
 
 @pytest.fixture
 async def station(tmp_path: Path) -> AsyncIterator[Station]:
     clock = Clock()
-    database = await open_database(f"sqlite:///{tmp_path}/t.db", clock=clock)
+    database = await open_database(await engines.address(tmp_path, clock), clock=clock)
     await plant(database, task(status=TaskStatus.PROCESSING, provider_task_id="job-1"))
 
     async def unit(tx: Connection) -> None:

@@ -20,6 +20,7 @@ from storage import callbacks, lanes, tasks
 from storage.database import Database, Unit, open_database
 from storage.errors import Duplicate, Unavailable
 from storage.records import LaneKind
+from tests import engines
 from tests.service.api.house import account, order
 from tests.storage.builders import PROJECT, plant
 from tests.storage.conftest import Clock
@@ -36,7 +37,7 @@ def request(**more: Any) -> TaskRequest:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[CreateDesk]:
     clock, count = Clock(), itertools.count(1)
-    database = await open_database(f"sqlite:///{tmp_path}/t.db", clock=clock)
+    database = await open_database(await engines.address(tmp_path, clock), clock=clock)
     await plant(database)
     rung.clear()
     configured: Mapping[str, AccountDesk] = {"cloudsway": account("cloudsway", "cloudsway", None)}

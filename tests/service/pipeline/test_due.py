@@ -43,7 +43,7 @@ async def test_every_kind_is_found_in_its_own_place(still: Rig) -> None:
         {unsure.id},
         {processing.id},
     )
-    assert [bell[0] for bell in found.bells] == [unsure.id] == list(found.rung)
+    assert [bell.task_id for bell in found.bells] == [unsure.id] == list(found.rung)
     assert (found.open_at_provider, found.overdue) == (2, [])
 
 

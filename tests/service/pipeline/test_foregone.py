@@ -17,10 +17,11 @@ from tests.storage.builders import task
 
 CREDIT = Failure(code=FailureCode.INSUFFICIENT_CREDIT, message="the credit is used up", retryable=True)
 MINUTE = 60 * SECOND
+LANE = Lane(kind=LaneKind.ACCOUNT, key="a", epoch=1)
 
 
 def account(clock: Clock, *answers: tuple[Reading, bool]) -> Health:
-    health = Health(Lane(kind=LaneKind.ACCOUNT, key="a", epoch=1), Bucket(9.0, now=clock()), clock=clock)
+    health = Health(LANE, Bucket(9.0, now=clock()), clock=clock)
     for reading, bought in answers:
         health.learn(reading, bought=bought, sent_at=clock())
     return health
@@ -49,7 +50,7 @@ def told(clock: Clock, health: Health, *found: Task, look_up: bool = True) -> li
     rows = Round(
         queued=by[TaskStatus.QUEUED], unconfirmed=by[TaskStatus.UNCONFIRMED], overdue=by[TaskStatus.PROCESSING]
     )
-    return list(foregone.tell(rows, health, look_up=look_up, account="a", now=clock()))
+    return list(foregone.tell(rows, health, LANE, look_up=look_up, now=clock()))
 
 
 def said(seen: list[Observation]) -> list[tuple[Source, Claim]]:
@@ -111,7 +112,7 @@ def test_a_task_that_can_be_asked_after_is_asked_and_not_told(clock: Clock) -> N
 
 
 def test_what_a_dead_owner_left_on_its_way_may_have_been_bought(clock: Clock) -> None:
-    [one] = foregone.adrift([("task_1", "sub_1")], account="a", now=clock())
+    [one] = foregone.adrift([("task_1", "sub_1")], LANE, now=clock())
     assert (one.task_id, one.submission_id, one.source, one.claim) == (
         "task_1",
         "sub_1",
@@ -123,4 +124,4 @@ def test_what_a_dead_owner_left_on_its_way_may_have_been_bought(clock: Clock) ->
 def test_nobody_is_told_twice_in_one_round(clock: Clock) -> None:
     late = made(clock, TaskStatus.QUEUED, deadline=0)
     rows = Round(queued=[late], overdue=[late])
-    assert len(list(foregone.tell(rows, account(clock), look_up=True, account="a", now=clock()))) == 1
+    assert len(list(foregone.tell(rows, account(clock), LANE, look_up=True, now=clock()))) == 1

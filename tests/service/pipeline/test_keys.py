@@ -13,6 +13,7 @@ from service.pipeline.keys import FORM, MadeKey, digest, make_key
 from storage import projects
 from storage.database import Database, open_database
 from storage.errors import Missing
+from tests import engines
 from tests.storage.conftest import Clock
 
 RING = Keyring([b"k" * 32])
@@ -34,7 +35,8 @@ async def make(database: Database, *scopes: str, name: str = "me", project: str 
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = await open_database(f"sqlite:///{tmp_path}/t.db", clock=Clock())
+    clock = Clock()
+    opened = await open_database(await engines.address(tmp_path, clock), clock=clock)
     yield opened
     await opened.close()
 

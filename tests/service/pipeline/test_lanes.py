@@ -17,6 +17,7 @@ from tests.service.pipeline.parties import SECOND, Wrapped
 from tests.service.pipeline.rig import Rig, open_rig
 
 ENDPOINT = (LaneKind.ENDPOINT, "ep_1")
+DO = "DELETE FROM work WHERE lane = :lane AND due_at <= :now RETURNING id"  # one of two workers gets a row, never both
 
 
 class Counting:
@@ -44,9 +45,7 @@ class Counting:
         self._next = None
         if self.faults:
             raise self.faults.pop()
-        gone = await self.rig.rows("SELECT id FROM work WHERE lane = :lane AND due_at <= :now", **self._where())
-        for (found,) in gone:
-            await self.rig.run("DELETE FROM work WHERE id = :id", id=found)
+        gone = await self.rig.database.write(lambda tx: tx.fetch(DO, self._where()))
         self.done += len(gone)
         [(following,)] = await self.rig.rows("SELECT min(due_at) FROM work WHERE lane = :lane", lane=self.lane.key)
         if isinstance(following, int):
@@ -125,7 +124,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(still: Rig) -> Bench:
-    await still.run("CREATE TABLE work (id INTEGER PRIMARY KEY, lane TEXT, due_at INTEGER)")
+    await still.run("CREATE TABLE work (id BIGINT PRIMARY KEY, lane TEXT, due_at BIGINT)")
     return Bench(still)
 
 
@@ -448,3 +447,52 @@ async def test_fresh_deliveries_reach_a_held_lane_and_are_not_read_back(rig: Rig
         await rig.subscriber.until(3)
     assert reads == 0
     rig.database.read = read  # type: ignore[method-assign]
+
+
+# What other replicas do
+
+
+async def test_an_arrival_that_nobody_told_of_is_found_by_looking(bench: Bench) -> None:
+    lanes = bench.open(linger_seconds=60.0)
+    await bench.add()
+    assert await lanes.run_once() == 1
+    await until(lambda: bench.made[0].done == 1)
+    await lanes.look()
+    turns = bench.made[0].turns
+    await until(lambda: bench.made[0].turns > turns or bench.made[0].next_at() is None)
+    bench.rig.clock.advance(1)
+    await bench.add("ep_2", tell=False)
+    lanes._rung.clear()
+    await lanes.look()
+    assert lanes._rung.is_set()  # somebody else's lane became due
+    assert await lanes.run_once() == 1
+
+
+async def test_a_claim_that_came_away_empty_from_a_due_lane_waits_a_little(bench: Bench) -> None:
+    """Its row is locked by whoever is at it; asked again at once, the database would do nothing else."""
+    lanes = bench.open()
+    lanes._next_claim_at = None
+    lanes._plan(-5_000_000)
+    assert lanes._next_claim_at == bench.rig.clock() + 20_000
+    lanes._plan(1_000)
+    assert lanes._next_claim_at == bench.rig.clock() + 1_000
+
+
+async def test_a_process_that_may_not_work_gives_its_lanes_back_and_takes_none_until_it_may(bench: Bench) -> None:
+    released: list[tuple[LaneKey, int]] = []
+    lanes = bench.open(linger_seconds=60.0, released=lambda key, at: released.append((key, at)))
+    await bench.add()
+    assert await lanes.run_once() == 1
+    await until(lambda: bench.made[0].done == 1)
+    await bench.add(tell=False, later=10 * SECOND)  # near enough to be waited for by who may work
+    due_at = bench.rig.clock() + 10 * SECOND
+    lanes.fit(False)
+    await until(lambda: lanes.worker(ENDPOINT) is None)
+    lane = await bench.rig.lane(*ENDPOINT)
+    assert (lane.owner, lane.next_due_at) == (None, due_at)
+    assert released == [(ENDPOINT, due_at)]  # for another to take
+    bench.rig.clock.advance(10)
+    assert await lanes.run_once() == 0 and await bench.left() == 1
+    lanes.fit(True)
+    assert await lanes.run_once() == 1
+    await until(lambda: len(bench.made) == 2 and bench.made[1].done == 1)

@@ -215,8 +215,8 @@ async def bench(rig: Rig, project: str, mode: str, failed: bool, without_output:
 
 async def told(rig: Rig, task: Task) -> list[Row]:
     return await rig.rows(
-        "SELECT e.type, e.id, e.sequence, e.hard, count(d.id) FROM events e LEFT JOIN deliveries d ON d.event_id = e.id"
-        " WHERE e.task_id = :id GROUP BY e.id ORDER BY e.position",
+        "SELECT e.type, e.id, e.sequence, e.hard, (SELECT count(*) FROM deliveries d WHERE d.event_id = e.id)"
+        " FROM events e WHERE e.task_id = :id ORDER BY e.position",
         id=task.id,
     )
 

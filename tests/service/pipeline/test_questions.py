@@ -7,6 +7,7 @@ from dataclasses import replace
 from service.core.observation import Claim
 from service.pipeline.due import Round
 from service.pipeline.questions import Question, Questions
+from storage.callbacks import Bell
 from storage.records import Task, TaskStatus
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig
@@ -31,7 +32,7 @@ class Asker:
         self.questions.end(question)
 
     def rung(self, *rung: Task, claims: tuple[Claim, ...] = (Claim.SUCCEEDED,)) -> list[Question]:
-        bells = [(one.id, claim.value, "{}", at) for one in rung for at, claim in enumerate(claims, start=1)]
+        bells = [Bell(f"obs_{at}", one.id, claim.value, "{}", at) for one in rung for at, claim in enumerate(claims)]
         found = self.questions.bells(Round(bells=bells, rung={one.id: one for one in rung}))
         return list(self.questions.of_bells(found))
 
@@ -100,9 +101,9 @@ async def test_a_push_for_a_task_without_a_job_looks_for_it_where_that_can_be_do
 
 async def test_a_push_that_says_nothing_new_is_put_to_rest_unasked(still: Rig) -> None:
     [one] = some(1)
-    found = Round(bells=[(one.id, Claim.WAITING.value, "{}", 7)], rung={one.id: one})
-    bells = Asker(still).questions.bells(found)
-    assert (bells.needless, bells.ringing) == ([("cloudsway", one.id, 7)], [])
+    said = Bell("obs_1", one.id, Claim.WAITING.value, "{}", 7)
+    bells = Asker(still).questions.bells(Round(bells=[said], rung={one.id: one}))
+    assert (bells.needless, bells.ringing) == ([said], [])
 
 
 async def test_a_purchase_under_way_is_neither_looked_for_nor_asked_after(still: Rig) -> None:

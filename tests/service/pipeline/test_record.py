@@ -14,6 +14,7 @@ from storage.records import TaskStatus
 from tests.service.pipeline.parties import Wrapped
 from tests.service.pipeline.rig import Rig, open_rig
 from tests.service.pipeline.steps import VIDEO, bound_task, succeeded
+from tests.traps import lift_trap, set_trap
 
 
 async def test_one_transaction_takes_many_tasks_and_several_observations_of_each(still: Rig) -> None:
@@ -40,13 +41,11 @@ async def test_a_failure_in_the_last_statement_leaves_nothing_behind(still: Rig)
     await still.endpoint(task.project_id)
     tables = ("tasks", "timeline", "events", "deliveries", "observations")
     before = {table: await still.rows(f"SELECT * FROM {table}") for table in tables}  # noqa: S608
-    await still.run(
-        "CREATE TRIGGER boom BEFORE INSERT ON lanes WHEN new.kind = 'endpoint' BEGIN SELECT RAISE(ABORT, 'boom'); END"
-    )
+    await set_trap(still.database, "BEFORE INSERT", "lanes", when="new.kind = 'endpoint'", text="boom")
     with pytest.raises(StorageError, match="boom"):
         await still.see(task, Claim.SUCCEEDED, job=f"job-{task.id}", outputs=VIDEO)
     assert {table: await still.rows(f"SELECT * FROM {table}") for table in tables} == before  # noqa: S608
-    await still.run("DROP TRIGGER boom")
+    await lift_trap(still.database, "lanes")
     await still.see(task, Claim.SUCCEEDED, job=f"job-{task.id}", outputs=VIDEO)
     assert (await still.events(task))[-1] == "task.succeeded"
     assert len(await still.timeline(task)) == (await still.now(task)).version
@@ -55,10 +54,7 @@ async def test_a_failure_in_the_last_statement_leaves_nothing_behind(still: Rig)
 async def test_a_poison_observation_fails_alone(still: Rig) -> None:
     made = [(await bound_task(still))[0] for _ in range(9)]
     poison = made[4]
-    await still.run(
-        f"CREATE TRIGGER poison BEFORE INSERT ON timeline WHEN new.task_id = '{poison.id}' "
-        "BEGIN SELECT RAISE(ABORT, 'poison'); END"
-    )
+    await set_trap(still.database, "BEFORE INSERT", "timeline", when=f"new.task_id = '{poison.id}'", text="poison")
     results = await asyncio.gather(
         *(still.see(task, Claim.SUCCEEDED, job=f"job-{task.id}", outputs=VIDEO) for task in made),
         return_exceptions=True,

@@ -19,6 +19,7 @@ from service.pipeline.signing import fresh_key
 from storage import endpoint_secrets, endpoints, projects, seals, signing_keys
 from storage.database import Connection, Database
 from storage.records import EndpointSecret, SigningKey
+from tests import engines
 from tests.storage.builders import NOW, endpoint, project
 from tests.storage.conftest import Clock
 from tests.storage.conftest import opened as opened_at
@@ -30,7 +31,8 @@ PURPOSES = {column.name: column.purpose for column in seals.COLUMNS}
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with opened_at(f"sqlite:///{tmp_path}/t.db", Clock()) as made:
+    clock = Clock()
+    async with opened_at(await engines.address(tmp_path, clock), clock) as made:
         yield made
 
 

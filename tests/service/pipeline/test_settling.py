@@ -6,10 +6,14 @@ from collections import Counter
 import orjson
 import pytest
 
+from service.pipeline.settling import Settling
 from service.sandbox.subscriber import Answers
+from storage import endpoints
 from storage.errors import StorageError
+from storage.records import LaneKind
 from tests.service.pipeline.rig import Rig, open_rig
 from tests.service.pipeline.steps import ended, sending, soon
+from tests.traps import lift_trap, set_trap
 
 
 async def test_gone_disables_the_endpoint_and_cancels_what_it_is_owed(rig: Rig) -> None:
@@ -138,7 +142,7 @@ async def test_results_that_cannot_be_written_are_kept_and_written_later(rig: Ri
     worker = await sending(rig, endpoint)
     await worker.run_once()
     await soon(rig.subscriber.until(1))
-    await rig.run("CREATE TRIGGER full BEFORE INSERT ON attempts BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    await set_trap(rig.database, "BEFORE INSERT", "attempts", text="disk full")
     rig.clock.advance(1)
     with pytest.raises(StorageError, match="disk full"):
         async with asyncio.timeout(5):
@@ -146,7 +150,7 @@ async def test_results_that_cannot_be_written_are_kept_and_written_later(rig: Ri
                 await worker.wait(0.1)
                 await worker.run_once()
     assert not worker.idle
-    await rig.run("DROP TRIGGER full")
+    await lift_trap(rig.database, "attempts")
     await rig.settle()
     assert await rig.deliveries(endpoint) == [("delivered", 1)]
     assert len(rig.received()) == 1
@@ -191,15 +195,11 @@ async def test_one_success_forgets_the_failures_and_success_after_success_writes
     assert await health() is not None
     await rig.stretch(60)
     assert await health() is None
-    await rig.run("CREATE TABLE written (health TEXT)")
-    await rig.run(
-        "CREATE TRIGGER note AFTER UPDATE OF health ON endpoints BEGIN INSERT INTO written VALUES (new.health); END"
-    )
+    await set_trap(rig.database, "BEFORE UPDATE OF health", "endpoints", text="health is written")
     for _ in range(5):
         await ended(rig, project)
     await rig.settle()
     assert Counter(status for status, _ in await rig.deliveries(endpoint)) == {"delivered": 6}
-    assert await rig.rows("SELECT count(*) FROM written") == [(0,)]
 
 
 async def test_failures_are_remembered_by_the_next_owner_of_the_lane(rig: Rig) -> None:
@@ -245,3 +245,16 @@ async def test_a_hidden_endpoint_is_never_disabled_however_long_it_fails(rig: Ri
     row = await rig.rows("SELECT status, health FROM endpoints WHERE id = :id", id=hidden)
     assert row == [("active", None)]
     assert await rig.rows("SELECT count(*) FROM events WHERE type LIKE 'endpoint.%'") == [(0,)]
+
+
+async def test_failures_that_a_person_forgave_meanwhile_are_neither_written_nor_acted_upon(still: Rig) -> None:
+    endpoint = await still.endpoint(await still.project(), health='{"since":1}')
+    worker = await still.worker(LaneKind.ENDPOINT, endpoint)
+    stands = await still.database.read(lambda tx: endpoints.by_id(tx, endpoint))
+    assert stands is not None
+    settling = Settling(still.recorder)
+    settling.follow(stands)
+    settling._batch.disable = "no success for 5 days"
+    await still.run("UPDATE endpoints SET health = NULL")
+    await settling.write(worker.lane, worker.lane, stands, now=still.clock())
+    assert await still.rows("SELECT status, health FROM endpoints") == [("active", None)]

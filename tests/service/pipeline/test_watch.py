@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from service.pipeline.watch import Watch, rest
+from service.pipeline.watch import Pace, Watch, rest
 from tests.service.api.house import until
 
 
@@ -101,3 +101,24 @@ async def test_a_rest_ends_with_the_bell_or_by_itself() -> None:
     rung.set()
     await asyncio.wait_for(resting, 5)
     await asyncio.wait_for(rest(asyncio.Event(), 0.001), 5)
+
+
+def test_what_is_held_back_is_looked_for_soon_and_then_ever_less_often() -> None:
+    pace = Pace(5.0)
+    spans = [pace.seconds(held=True) for _ in range(9)]
+    assert spans[0] < 0.01 and spans == sorted(spans) and spans[-1] == 0.25
+    assert pace.seconds(held=True, went_on=True) == spans[0]
+    assert (pace.seconds(held=False), pace.seconds(held=True)) == (5.0, spans[0])
+    assert Pace(0.001).seconds(held=True) == 0.001  # never later than it would look anyway
+
+
+async def test_who_sees_something_held_back_looks_again_although_nobody_rings() -> None:
+    watch, looks = Watch(look_again_seconds=60), 0
+
+    async def look() -> int:
+        nonlocal looks
+        looks += 1
+        return looks
+
+    seen = await asyncio.wait_for(watch.until("prj_1", look, lambda n: n == 3, seconds=60, held=lambda n: n < 3), 5)
+    assert seen == 3

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.bootstrap import accounts_of
+from service.bootstrap.accounts import accounts_of
 from service.core.request import Invalid
 from service.providers.registry import PROVIDERS, everyone
 from service.settings import load

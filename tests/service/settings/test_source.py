@@ -16,6 +16,7 @@ KEYS = ["9f8c1e5b7a3d2460" * 2, "base64:" + base64.b64encode(bytes(range(40))).d
 
 EVERY = {
     "TASKRELAY_DATABASE_URL": "sqlite:////var/lib/taskrelay/t.db",
+    "TASKRELAY_POSTGRES__POOLED": "true",
     "TASKRELAY_PUBLIC_URL": "https://relay.example.com",
     "TASKRELAY_SECRET_KEYS": ",".join(KEYS),
     "TASKRELAY_ACCOUNTS__MAIN__PROVIDER": "cloudsway",

@@ -241,7 +241,7 @@ def test_a_database_that_cannot_be_used_is_told(
     else:
         place.start()
         if spoilt == "newer":
-            place.plant("INSERT INTO migrations (number, name, applied_at) VALUES (9999, 'later', 0)")
+            place.plant("INSERT INTO migrations (number, name, oldest, applied_at) VALUES (9999, 'later', 9999, 0)")
         else:
             (tmp_path / "taskrelay.db").chmod(0o644)
     told = place.doctor()

@@ -107,7 +107,8 @@ async def test_c12_a_success_without_an_output_is_asked_ten_more_times_over_ten_
     assert ended.failure is not None and ended.failure.code is FailureCode.NO_OUTPUT
     assert (ended.final, ended.charge is Charge.NONE) == (False, False)
     assert await rig.rows(
-        "SELECT raw FROM observations WHERE source = 'callback' AND CAST(raw AS TEXT) LIKE '%succeeded%'"
+        "SELECT raw FROM observations WHERE source = 'callback'"
+        " AND /*sqlite:*/ CAST(raw AS TEXT) /*postgres: convert_from(raw, 'UTF8') */ LIKE '%succeeded%'"
     )
 
 

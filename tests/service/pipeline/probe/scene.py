@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from service.bootstrap import accounts_of
+from service.bootstrap.accounts import accounts_of
 from service.core.observation import Claim, Reading
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.probe.facts import Evidence

@@ -1,0 +1,101 @@
+"""Opens a replica, refuses what would go wrong later, and closes it in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from service.bootstrap.errors import StartError
+from service.bootstrap.parts import Service
+from service.bootstrap.policy import policy_of
+from service.bootstrap.stores import open_store
+from service.bootstrap.wiring import wire
+from service.bootstrap.world import REAL, USER_AGENT, Ports
+from service.core.keys import Keyring, key_id_of
+from service.core.times import iso
+from service.net.client import ProviderClient
+from service.net.resolver import Resolver
+from service.net.sender import Sender
+from service.pipeline.drill import drill
+from service.settings import Settings
+from service.telemetry import failpoints
+from storage import lanes as lane_rows
+from storage import projects, seals
+from storage.database import Database
+from storage.errors import StorageError
+from storage.moving import marks
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Open everything a serving process needs; on the way out, finish what is in flight and give the lanes back.
+
+    Raises `StartError`, `storage.errors.StorageError` or ValueError with a text for the operator.
+    """
+    async with open_store(settings) as (database, keyring):
+        failpoints.arm(settings.failpoint)
+        async with serving(settings, database, keyring) as service:
+            yield service
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, database: Database, keyring: Keyring, ports: Ports = REAL
+) -> AsyncIterator[Service]:
+    """Wire the service on an open database; on the way out, finish what is in flight and give the lanes back."""
+    if database.claim_serving():
+        await database.write(lane_rows.void_leases)  # whoever held them is dead: this process alone serves
+    await _refuse_moved(database)
+    failpoints.reach("at_start")
+    await _refuse_lost_keys(database, keyring)
+    installation = await database.read(projects.installation)
+    policy = policy_of(settings)
+    resolvers = Resolver(), Resolver(threads=8)
+    client = ports.client or ProviderClient(policy, resolvers[1], user_agent=USER_AGENT)
+    sender = ports.sender or Sender(
+        policy, resolvers[0], user_agent=USER_AGENT, timeout_seconds=settings.timing.attempt_timeout_seconds
+    )
+    service = wire(settings, database, keyring, policy, client, sender, installation, ports)
+    try:
+        await _refuse_wrong_clock(service)
+        await drill(database, service.recorder, clock=ports.clock)
+        yield service
+    finally:
+        await service.lanes.stop()
+        await service.recorder.drain()
+        await service.wakeups.close()
+        with suppress(StorageError):  # some examples less
+            await service.durations.store()
+        failpoints.reach("after_stop")
+        await client.aclose()
+        await sender.aclose()
+        for resolver in resolvers:
+            resolver.close()
+
+
+async def _refuse_moved(database: Database) -> None:
+    """Of a house that moved and the one it moved to, both would buy what is open in both."""
+    at = await database.read(marks.moved_at)
+    if at is not None:
+        raise StartError(
+            f"everything in this database was moved to another at {iso(at)}, and that one serves: set TASKRELAY_DATABASE_URL to it."
+            " How to come back: taskrelay db copy --help"
+        )
+
+
+async def _refuse_wrong_clock(service: Service) -> None:
+    if service.wakeups.alone:
+        return
+    await service.skew.run_once()
+    if service.skew.refused and service.skew.noted is not None:
+        raise StartError(service.skew.noted)
+
+
+async def _refuse_lost_keys(database: Database, keyring: Keyring) -> None:
+    """Without the key that sealed them, secrets cannot be opened, and every delivery would fail one by one."""
+    used = {key for sealed in await database.read(seals.use) if (key := key_id_of(sealed)) is not None}
+    if lost := sorted(used - set(keyring.key_ids)):
+        raise StartError(
+            f"secrets in the database are sealed with key {', '.join(lost)}, which is not among TASKRELAY_SECRET_KEYS"
+            f" ({', '.join(keyring.key_ids)}). Put it back: at the end of the list, or as taskrelay.secret beside the database"
+        )

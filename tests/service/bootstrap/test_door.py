@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import MutableMapping
+from pathlib import Path
+
+import pytest
+
+from service.bootstrap.door import app_of, bind, server_of
+from service.bootstrap.opening import open_service, serving
+from service.bootstrap.stores import open_store
+from service.bootstrap.world import Ports
+from tests.service.bootstrap.given import NEW, settings
+
+
+async def test_a_service_lives_in_the_world_that_its_ports_lead_to(tmp_path: Path) -> None:
+    given = settings(tmp_path, TASKRELAY_SECRET_KEYS=NEW)
+    ports = Ports(clock=lambda: 1_790_000_000_000_000, entropy=lambda count: b"\x01" * count)
+    async with open_store(given) as (database, keyring), serving(given, database, keyring, ports) as service:
+        answers: list[MutableMapping[str, object]] = []
+
+        async def send(message: MutableMapping[str, object]) -> None:
+            answers.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/livez", "headers": [], "query_string": b""}
+        await app_of(service)(scope, lambda: asyncio.sleep(0, {"type": "http.disconnect"}), send)
+        told = dict(answers[0]["headers"])  # type: ignore[call-overload]
+        assert told[b"x-request-id"].decode() == ports.mint("req") and service.ports is ports
+
+
+async def status(folder: Path, roles: str, path: str) -> object:
+    async with open_service(settings(folder, TASKRELAY_SECRET_KEYS=NEW, TASKRELAY_ROLES=roles)) as service:
+        answers: list[MutableMapping[str, object]] = []
+
+        async def send(message: MutableMapping[str, object]) -> None:
+            answers.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+        await app_of(service)(scope, lambda: asyncio.sleep(0, {"type": "http.disconnect"}), send)
+        assert server_of(service).config.port == 8080
+        return answers[0]["status"]
+
+
+@pytest.mark.parametrize(("path", "door", "worker"), [("/readyz", 200, 200), ("/", 200, 404), ("/v1/tasks", 401, 404)])
+async def test_one_that_only_works_answers_for_its_health_alone(
+    tmp_path: Path, path: str, door: int, worker: int
+) -> None:
+    assert await status(tmp_path, "api", path) == door
+    assert await status(tmp_path, "work", path) == worker
+
+
+def test_it_is_bound_before_it_serves(tmp_path: Path) -> None:
+    with bind(settings(tmp_path, TASKRELAY_PORT="0")) as bound:
+        assert bound.getsockname()[1] > 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(bound.getsockname())

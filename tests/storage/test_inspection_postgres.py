@@ -1,0 +1,109 @@
+"""A real server, looked at and migrated by the role that owns it and by one that may do less."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from storage import inspection, migrate
+from storage.database import open_database
+from storage.errors import StorageError, Unavailable
+
+pytestmark = pytest.mark.slow
+
+ROLE = f"relay_{os.getpid()}"
+
+OWNED = """
+    INSERT INTO lanes (kind, key, epoch, owner, until) VALUES ('endpoint', 'b', 1, '8-x', 1),
+    ('endpoint', 'a', 1, '7-x', (extract(epoch FROM clock_timestamp() + interval '30 seconds') * 1000000)::bigint)
+"""
+
+
+def clock() -> int:
+    return time.time_ns() // 1000
+
+
+@pytest.fixture
+async def empty(postgres_server: str) -> AsyncIterator[str]:
+    """The URL of a database without a schema."""
+    name = f"empty_{os.getpid()}"
+    link = await asyncpg.connect(postgres_server)
+    try:
+        await link.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await link.execute(f"CREATE DATABASE {name}")
+        yield urlunsplit(urlsplit(postgres_server)._replace(path=f"/{name}"))
+        await link.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await link.execute(f"DROP ROLE IF EXISTS {ROLE}")
+    finally:
+        await link.close()
+
+
+async def order(url: str, sql: str) -> None:
+    link = await asyncpg.connect(url)
+    try:
+        await link.execute(sql)
+    finally:
+        await link.close()
+
+
+def as_role(url: str) -> str:
+    return f"{url}&user={ROLE}".replace("postgres:@", "").replace("postgres@", "")
+
+
+async def test_of_several_migrators_one_works_and_all_end_well(empty: str) -> None:
+    names = [name for _, name, _ in migrate.migrations()]
+    assert (await inspection.inspect(empty, clock=clock)).pending == tuple(names)
+    with pytest.raises(StorageError, match=r"the schema lacks .* Run: taskrelay db migrate"):
+        await open_database(empty, clock=clock)
+    applied = await asyncio.gather(*(inspection.bring_up(empty, clock=clock) for _ in range(4)))
+    assert sorted(applied) == [[], [], [], names]
+    seen = await inspection.inspect(empty, clock=clock)
+    assert (seen.pending, seen.lacking, seen.timeouts) == ((), (), migrate.TIMEOUTS)
+    assert seen.ahead_seconds is not None and abs(seen.ahead_seconds) < 1
+    assert seen.connections == 0 and seen.standby is False and seen.replicas == ()
+
+
+async def test_who_owns_lanes_is_seen_while_the_lease_runs(empty: str) -> None:
+    await inspection.bring_up(empty, clock=clock)
+    await order(empty, OWNED)
+    [one] = (await inspection.inspect(empty, clock=clock)).replicas
+    assert (one.owner, one.lanes) == ("7-x", 1) and 20 < one.seconds <= 30
+
+
+async def test_a_role_that_may_not_make_tables_is_told_who_may(empty: str) -> None:
+    await order(empty, f"CREATE ROLE {ROLE} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    with pytest.raises(StorageError, match=f"user {ROLE} may not do that.*GRANT CREATE ON SCHEMA public TO {ROLE}"):
+        await inspection.bring_up(as_role(empty), clock=clock)
+    assert (await inspection.inspect(as_role(empty), clock=clock)).schema == 0
+
+
+async def test_a_role_is_let_serve_by_who_migrates_for_it(empty: str) -> None:
+    await order(empty, f"CREATE ROLE {ROLE} LOGIN")
+    await inspection.bring_up(empty, clock=clock)
+    for ask in (inspection.inspect, open_database):
+        with pytest.raises(StorageError, match=f"Let its owner run: taskrelay db migrate --role {ROLE}"):
+            await ask(as_role(empty), clock=clock)
+    await order(empty, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {ROLE}")
+    lacking = (await inspection.inspect(as_role(empty), clock=clock)).lacking
+    assert "tasks" in lacking and "migrations" not in lacking
+    await inspection.bring_up(empty, clock=clock, role=ROLE)
+    seen = await inspection.inspect(as_role(empty), clock=clock)
+    assert (seen.role, seen.lacking, seen.timeouts) == (ROLE, (), migrate.TIMEOUTS)
+    await (await open_database(as_role(empty), clock=clock)).close()
+    await order(empty, f"DROP OWNED BY {ROLE}")
+    with pytest.raises(StorageError, match="Make it: CREATE ROLE"):
+        await inspection.bring_up(empty, clock=clock, role="nobody_at_all")
+
+
+async def test_a_server_that_is_not_there_and_a_database_that_is_not_are_told_apart(empty: str) -> None:
+    with pytest.raises(Unavailable, match=r"nobody listens at 127\.0\.0\.1:1"):
+        await inspection.inspect("postgresql://u:secret@127.0.0.1:1/x", clock=clock)
+    for ask in (inspection.inspect, open_database):
+        with pytest.raises(StorageError, match=r"has no database nothere\. Make it: createdb nothere"):
+            await ask(urlunsplit(urlsplit(empty)._replace(path="/nothere")), clock=clock)
