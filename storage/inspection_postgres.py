@@ -30,9 +30,10 @@ OURS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 RIGHTS = """
     SELECT c.relname FROM pg_class c
      WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname = ANY($1::text[])
-       AND NOT (has_table_privilege(c.oid, 'SELECT') AND (c.relname IN ('migrations', 'installation')
-                OR (has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')
-                    AND has_table_privilege(c.oid, 'DELETE'))))
+       AND NOT (has_table_privilege(c.oid, 'SELECT')
+                AND (c.relname = 'migrations' OR has_table_privilege(c.oid, 'UPDATE'))
+                AND (c.relname IN ('migrations', 'installation')
+                     OR (has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'DELETE'))))
      ORDER BY 1
 """
 GRANTS = (
