@@ -33,7 +33,7 @@ test-slow: $(READY) ## the slow ones: kills, full disks, stops, the demo, receiv
 # SQLite's own tests among these are skipped, and the last line counts them.
 test-postgres: $(READY) ## the service's suites and the end-to-end ones on a real PostgreSQL: minutes (TEST_POSTGRES_URL for a server of yours, as its superuser)
 	@TEST_ENGINE=postgres $(VENV)/bin/pytest -n 2 --dist loadfile -m "not slow" tests/service/pipeline tests/service/api $(ARGS)
-	@TEST_ENGINE=postgres $(VENV)/bin/pytest -n 3 --dist loadfile tests/e2e $(ARGS)
+	@TEST_ENGINE=postgres $(VENV)/bin/pytest -n 4 --dist loadfile -m "not postgres" tests/e2e $(ARGS)
 
 FUZZED  := tests/service/providers/test_fuzz.py tests/service/api/test_door_fuzz.py tests/service/core/test_order.py tests/service/pipeline/test_order.py \
            tests/service/pipeline/test_order_two.py

@@ -11,9 +11,12 @@ from storage.records import ApiKey, OnAmbiguous, Project
 INSTALLATION = "SELECT id FROM installation"
 
 # Changes nothing and still has to reach the disk. Replicas that are asked at the same time must not wait for each other's row.
+# On PostgreSQL no row is locked, because every replica proves it all the time: the message is what is committed. A transaction that may
+# only read lets it pass, but not a change, and one of no row at all is refused too.
 TOUCH = """
     /*sqlite:*/ UPDATE installation SET touches = touches + 1
-    /*postgres: SELECT pg_logical_emit_message(true, 'taskrelay', 'touch') */
+    /*postgres: WITH refused AS (UPDATE installation SET touches = touches WHERE false)
+    SELECT pg_logical_emit_message(true, 'taskrelay', 'touch') */
 """
 
 INSERT = """

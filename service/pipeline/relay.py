@@ -135,7 +135,7 @@ class EndpointLane:
             self._next_due_at = None
             self._backlog.look_again()
         if self._settling and self._settling.due_at(now, more_to_come=bool(self._senders)) <= now:
-            done = await self._settle()
+            done = await self._settle() + self._start_senders()  # who stood still for it need not wait for reading too
         if self._pace.open_at(now) > now + SET_ASIDE_SECONDS * SECOND:
             self._backlog.set_aside()  # a dead endpoint then costs neither memory nor a lane
         if self._backlog.hungry and self._pace.open_at(now) <= now:
@@ -190,10 +190,11 @@ class EndpointLane:
         return self._orders is not None and orders.sendable(self._orders.endpoint, now)
 
     def _cap(self, now: int) -> int:
-        """How many attempts may be in flight."""
+        """How many attempts may be in flight: fewer, while more results wait for the database than are written in one go."""
         if self._orders is None or not self._sending(now):
             return 0
-        return self._pace.cap(self._orders.endpoint.max_in_flight)
+        most = self._orders.endpoint.max_in_flight
+        return min(self._pace.cap(most), most + self._settling.room)
 
     def _lease_too_short(self, now: int) -> bool:
         return self.lane.until - now < int((self._desk.attempt_seconds + START_SLACK_SECONDS) * SECOND)
@@ -248,7 +249,7 @@ class EndpointLane:
         desk, backlog, pace = self._desk, self._backlog, self._pace
         while (follow := self._orders) is not None and not self._closing:
             now = desk.clock()
-            if not backlog or not self._may_send(follow.endpoint, now):
+            if not backlog or len(self._senders) > self._cap(now) or not self._may_send(follow.endpoint, now):
                 return
             due = backlog.take()
             try:

@@ -19,7 +19,10 @@ from storage.database import Connection
 from storage.outbox import Settled
 from storage.records import DeliveryStatus, Endpoint, Lane
 
-SETTLE_AT = 64
+UNSETTLED = (
+    64  # results in memory at most, with those that are being written: what a crash repeats beside what is in flight
+)
+SETTLE_AT = UNSETTLED // 2  # while one half is being written, the other gathers and nobody stands still
 SETTLE_WITHIN = 5_000  # microseconds
 
 
@@ -61,12 +64,18 @@ class Settling:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._batch = Unwritten()
+        self._being_written = 0
         self._by = 0
         self._health = WELL
         self._stored: str | None = None
 
     def __len__(self) -> int:
         return len(self._batch.results)
+
+    @property
+    def room(self) -> int:
+        """How many more results may wait; those that are being written may still be lost as well."""
+        return UNSETTLED - len(self._batch.results) - self._being_written
 
     @property
     def giving_up(self) -> bool:
@@ -116,6 +125,7 @@ class Settling:
         Returns what was written, and whether the lane is still ours; if not, only the history was kept.
         """
         batch, self._batch = self._batch, Unwritten()
+        self._being_written = len(batch.results)
         health = self._health.dump() if self._health is not WELL else None
 
         async def unit(tx: Connection, ledger: Ledger) -> Unwritten | None:
@@ -141,6 +151,8 @@ class Settling:
         except BaseException:
             self._take_back(batch)
             raise
+        finally:
+            self._being_written = 0
         failpoints.reach("after_settle")
         self._stored = health
         return written or batch, written is not None

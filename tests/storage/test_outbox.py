@@ -87,8 +87,8 @@ async def test_a_place_in_the_feed_is_never_given_again(database: Database) -> N
     before = await database.read(last)
     await database.write(lambda tx: tx.fetch("DELETE FROM events"))
     await publish(database, [event("evt_c")], [])
-    assert isinstance(before, int)
-    assert await database.read(last) == before + 1
+    after = await database.read(last)
+    assert isinstance(before, int) and isinstance(after, int) and after > before
 
 
 async def test_known_events_are_told_from_new_ones(database: Database) -> None:

@@ -26,12 +26,14 @@ async def test_events_come_by_their_place_with_what_decides_of_their_tasks(datab
     await database.write(unit)
     found = await database.read(lambda tx: stocktake.told(tx, PROJECT, after=0, batch=9))
     head = ("cloudsway", "kling-3.0-turbo", NOW)
+    first, second, third = (one.position for one in found)
+    assert first < second < third
     assert found == [
-        Told(1, "evt_1", "task.succeeded", "task_1", *head, None, True, '{"a":"b"}', "ep_h", "*"),
-        Told(2, "evt_2", "endpoint.failing", None, None, None, NOW, b"told", False, None, None, None),
-        Told(3, "evt_3", "task.succeeded", "task_gone", *head, None, False, None, None, None),
+        Told(first, "evt_1", "task.succeeded", "task_1", *head, None, True, '{"a":"b"}', "ep_h", "*"),
+        Told(second, "evt_2", "endpoint.failing", None, None, None, NOW, b"told", False, None, None, None),
+        Told(third, "evt_3", "task.succeeded", "task_gone", *head, None, False, None, None, None),
     ]
-    assert [one.id for one in await database.read(lambda tx: stocktake.told(tx, PROJECT, after=1, batch=1))] == [
+    assert [one.id for one in await database.read(lambda tx: stocktake.told(tx, PROJECT, after=first, batch=1))] == [
         "evt_2"
     ]
 
