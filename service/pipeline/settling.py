@@ -1,10 +1,12 @@
 """What the attempts of a lane brought and is not yet written: results, the endpoint's health, and whether it is given up.
 
-Written together, in batches: a commit for each would cost more than the request it records. What a crash may repeat is one batch.
+Written together, in batches: a commit for each would cost more than the request it records. What a crash may repeat is one batch
+and what is in flight: while so much is unwritten, nothing more is sent, however long the database takes.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 from service.core.delivery import BLOCKED, Verdict
@@ -19,10 +21,7 @@ from storage.database import Connection
 from storage.outbox import Settled
 from storage.records import DeliveryStatus, Endpoint, Lane
 
-UNSETTLED = (
-    64  # results in memory at most, with those that are being written: what a crash repeats beside what is in flight
-)
-SETTLE_AT = UNSETTLED // 2  # while one half is being written, the other gathers and nobody stands still
+SETTLE_AT = 64
 SETTLE_WITHIN = 5_000  # microseconds
 
 
@@ -65,6 +64,7 @@ class Settling:
         self._recorder = recorder
         self._batch = Unwritten()
         self._being_written = 0
+        self._written = asyncio.Event()
         self._by = 0
         self._health = WELL
         self._stored: str | None = None
@@ -74,8 +74,8 @@ class Settling:
 
     @property
     def room(self) -> int:
-        """How many more results may wait; those that are being written may still be lost as well."""
-        return UNSETTLED - len(self._batch.results) - self._being_written
+        """How many more results may wait beside those that are being written. Below 0 by what was in flight when there was none."""
+        return SETTLE_AT - len(self._batch.results) - self._being_written
 
     @property
     def giving_up(self) -> bool:
@@ -119,6 +119,15 @@ class Settling:
         """Take the receiver's wish to be left alone."""
         self._batch.gone.append(said)
 
+    async def written(self) -> None:
+        """Until the next write has ended, well or not; or until there is nothing to wait for."""
+        await self._written.wait()
+
+    def let_go_on(self) -> None:
+        """Wake whoever waits now."""
+        self._written.set()
+        self._written.clear()
+
     async def write(self, held: Lane, lane: Lane, endpoint: Endpoint | None, *, now: int) -> tuple[Unwritten, bool]:
         """Write what there is, and the lane's row if it is another than `held`.
 
@@ -153,6 +162,7 @@ class Settling:
             raise
         finally:
             self._being_written = 0
+            self.let_go_on()
         failpoints.reach("after_settle")
         self._stored = health
         return written or batch, written is not None
