@@ -191,11 +191,10 @@ class EndpointLane:
         return self._orders is not None and orders.sendable(self._orders.endpoint, now)
 
     def _cap(self, now: int) -> int:
-        """How many attempts may be in flight: fewer, while more results wait for the database than are written in one go."""
+        """How many attempts may be in flight."""
         if self._orders is None or not self._sending(now):
             return 0
-        most = self._orders.endpoint.max_in_flight
-        return min(self._pace.cap(most), most + self._settling.room)
+        return self._pace.cap(self._orders.endpoint.max_in_flight)
 
     def _lease_too_short(self, now: int) -> bool:
         return self.lane.until - now < int((self._desk.attempt_seconds + START_SLACK_SECONDS) * SECOND)
@@ -251,7 +250,7 @@ class EndpointLane:
         while (follow := self._orders) is not None and not self._closing:
             now = desk.clock()
             if backlog and self._full(follow):
-                # To end here and to be started again after each write costs a tenth of the speed.
+                # To end here and to be started again after each write cost five to ten percent of the speed.
                 await self._settling.written()
                 if self._full(follow):
                     return

@@ -35,6 +35,8 @@ from tests.service.api.house import House, account, desk, until
 from tests.storage.builders import submission, task
 from tests.storage.conftest import Clock
 
+pytestmark = pytest.mark.slow  # `make fuzz` runs it, in CI with a slice of the examples
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 # All examples share the fixture's service.
 ONE_HOUSE: dict[str, Any] = {

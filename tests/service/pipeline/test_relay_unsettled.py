@@ -100,7 +100,8 @@ async def test_while_results_are_being_written_no_more_is_sent_than_a_crash_may_
     writing = asyncio.create_task(lane.run_once())
     try:
         await all_it_may(lane)
-        assert database.asked.is_set() and watched.most == IN_FLIGHT + TOGETHER
+        assert database.asked.is_set()
+        assert len(rig.received()) == watched.most == IN_FLIGHT + TOGETHER
     finally:
         database.go_on.set()
         await writing

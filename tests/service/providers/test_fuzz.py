@@ -20,6 +20,8 @@ from service.providers.registry import PROVIDERS
 from tests.service.providers.builders import Sample, samples
 from tests.service.providers.test_contract import ENDS, paths, read, sound
 
+pytestmark = pytest.mark.slow  # `make fuzz` runs it, in CI with a slice of the examples
+
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 thorough = settings(
     max_examples=EXAMPLES,
