@@ -43,9 +43,10 @@ async def serving(
     settings: Settings, database: Database, keyring: Keyring, ports: Ports = REAL
 ) -> AsyncIterator[Service]:
     """Wire the service on an open database; on the way out, finish what is in flight and give the lanes back."""
-    if database.claim_serving():
-        await database.write(lane_rows.void_leases)  # whoever held them is dead: this process alone serves
+    alone = database.claim_serving()
     await _refuse_moved(database)
+    if alone:
+        await database.write(lane_rows.void_leases)  # whoever held them is dead: this process alone serves
     failpoints.reach("at_start")
     await _refuse_lost_keys(database, keyring)
     installation = await database.read(projects.installation)

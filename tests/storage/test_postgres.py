@@ -52,6 +52,12 @@ async def order(address: str, sql: str) -> None:
         await link.close()
 
 
+async def test_nobody_serves_alone_so_who_starts_ends_no_lease_of_the_others(
+    handles: tuple[PostgresDatabase, PostgresDatabase],
+) -> None:
+    assert [handle.claim_serving() for handle in handles] == [False, False]
+
+
 async def test_two_that_lock_in_opposite_orders_both_get_through(
     handles: tuple[PostgresDatabase, PostgresDatabase],
 ) -> None:
