@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from service.cli.demo.stage import free_port
 from service.sandbox.jobs import Knobs
 from service.sandbox.serve import serve
 from service.sandbox.world import World
@@ -30,7 +31,6 @@ from tests.chaos.server import Server
 from tests.chaos.subscriber import ATTEMPT_SECONDS, SlowReceiver
 from tests.chaos.watchman import Watchman
 from tests.chaos.wire import Wire
-from tests.e2e.stack import free_port
 from tests.kill.client import Client
 from tests.kill.nursery import Nursery
 from tests.kill.oracle import SUBSCRIBED

@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 import pytest
 
+from service.cli.demo.stage import free_port
 from tests.chaos import balancer as balancers
 from tests.chaos.balancer import Balancer
-from tests.e2e.stack import free_port
 
 Open = Callable[[int], Awaitable["Backend"]]
 

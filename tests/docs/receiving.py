@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from service.cli.demo.stage import free_port
 from tests.docs.pages import ROOT, blocks, program
-from tests.e2e.stack import free_port
 
 CACHE = ROOT / "build" / "receivers"  # packages, fetched once; make clean removes it
 PATIENCE_SECONDS = 60

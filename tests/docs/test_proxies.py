@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from service.cli.demo.stage import free_port
 from tests.docs import pages
-from tests.e2e.stack import free_port, installation
+from tests.e2e.stack import installation
 
 pytestmark = pytest.mark.slow
 

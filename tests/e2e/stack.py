@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from service.cli.demo.stage import free_port
 from service.core.keys import Keyring
 from service.core.tokens import Tokens
 from service.sandbox.jobs import Knobs
@@ -46,13 +46,6 @@ async def database_url(folder: Path) -> str:
 def secret_keys() -> dict[str, str]:
     """What a service needs on PostgreSQL, and makes for itself beside a file: the same keys for every replica."""
     return {"TASKRELAY_SECRET_KEYS": secrets.token_hex(32)} if engines.POSTGRES else {}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Stack:

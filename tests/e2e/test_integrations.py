@@ -16,11 +16,12 @@ from typing import Any
 import httpx
 import pytest
 
+from service.cli.demo.stage import free_port
 from service.sandbox.serve import serve
 from service.sandbox.subscriber import Subscriber
 from tests.docs import pages
 from tests.docs.receiving import RECEIVERS
-from tests.e2e.stack import COMMAND, free_port
+from tests.e2e.stack import COMMAND
 
 pytestmark = [
     pytest.mark.slow,

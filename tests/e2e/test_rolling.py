@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from service import __version__
+from service.cli.demo.stage import free_port
 from service.sandbox.jobs import Knobs
 from service.sandbox.serve import serve
 from service.sandbox.subscriber import Subscriber
@@ -28,7 +29,7 @@ from service.sandbox.world import World
 from storage import migrate
 from tests import postgres
 from tests.chaos.balancer import Balancer
-from tests.e2e.stack import COMMAND, PATIENCE_SECONDS, free_port
+from tests.e2e.stack import COMMAND, PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(300)]
 

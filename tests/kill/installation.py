@@ -20,11 +20,11 @@ from typing import Any
 
 import httpx
 
+from service.cli.demo.stage import free_port
 from service.sandbox.jobs import Knobs
 from service.sandbox.serve import serve
 from service.sandbox.world import World
 from tests import postgres
-from tests.e2e.stack import free_port
 from tests.kill.client import Client
 from tests.kill.facts import DATABASE, Facts, copied, read, timeline
 from tests.kill.leases import end_leases

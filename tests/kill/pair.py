@@ -8,7 +8,8 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
-from tests.e2e.stack import SHORT_LEASES, free_port
+from service.cli.demo.stage import free_port
+from tests.e2e.stack import SHORT_LEASES
 from tests.kill.facts import Facts, read
 from tests.kill.installation import STOP_AFTER_SECONDS, Installation
 from tests.kill.nursery import Life, Nursery

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
+from service.cli.demo.stage import free_port
 from storage import lanes, migrate, projects, tasks
 from storage.database import Connection, Postgres, apart
 from storage.errors import Busy
@@ -43,12 +44,6 @@ default_pool_size = 3
 server_round_robin = 1
 logfile = {here}/log
 """
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def listens(port: int) -> bool:

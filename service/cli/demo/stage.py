@@ -10,6 +10,7 @@ import random
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,10 @@ READY_SECONDS = 30.0
 END_SECONDS = 35.0  # a taskrelay that is told to stop first finishes what is in flight
 LONGEST_LINE = 1 << 20
 PORTS = range(20_000, 32_000)
+HELD = 64  # ports at a time: a session of tests takes hundreds, and each is a descriptor
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+_held: deque[socket.socket] = deque()
 
 
 class StageError(Exception):
@@ -158,15 +162,27 @@ def clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port nobody listens on at this moment.
+    """A port of this machine that is ours from now on: for a process we start, and for the one that takes its place.
 
     Below those the kernel gives to outgoing connections (from 32768 on Linux): one of these could take it while a service is
-    down, even the very connection that asks for that service.
+    down, even the very connection that asks for that service. And held, bound but closed to connections, so that nobody who
+    looks for one at the same time finds it: on Linux a socket that permits it shares its port with the one that listens.
     """
     for number in random.sample(PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", number))
-            return number
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", number))  # alone: fails where anybody holds it
+        except OSError:
+            holder.close()
+            continue
+        if sys.platform == "linux":
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _held.append(holder)
+            if len(_held) > HELD:
+                _held.popleft().close()
+        else:
+            holder.close()
+        return number
     raise StageError(f"no port from {PORTS.start} to {PORTS.stop - 1} of 127.0.0.1 is free")
 
 

@@ -3,14 +3,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
 from service.cli.demo.stage import ROOT, Stage, StageError, clean_environment, free_port, our_command, run_once
+from service.net.server import listen
 from tests.service.cli.processes import alive
 
 SANDBOX = ["sandbox", "--port", "0", "--json"]
@@ -101,3 +104,16 @@ async def test_a_killed_parent_takes_its_processes_along(tmp_path: Path) -> None
         await parent.communicate()
         while alive([pid]):  # noqa: ASYNC110 (nobody is told of the end of a grandchild)
             await asyncio.sleep(0.01)
+
+
+def test_a_port_that_was_given_is_nobody_elses_until_a_process_listens_on_it_and_again_after_it() -> None:
+    port = free_port()
+    for _ in range(2):  # a service, and the one that takes its place
+        with pytest.raises(OSError, match="in use"), socket.socket() as other:
+            other.bind(("127.0.0.1", port))
+        with closing(listen("127.0.0.1", port)) as service:
+            service.listen()
+            with socket.create_connection(("127.0.0.1", port)):
+                service.accept()[0].close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
