@@ -119,7 +119,7 @@ $(READY): $(LOCK) pyproject.toml
 LOCKER  := build/lock
 COMPILE := CUSTOM_COMPILE_COMMAND='make lock' $(LOCKER)/bin/pip-compile --quiet --generate-hashes --strip-extras \
            --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
-EXTRAS  := --extra demo --extra postgres
+EXTRAS  := --extra demo --extra postgres --extra traces
 
 lock: ## resolve and pin the dependencies again (make lock UPGRADE=--upgrade for newer ones)
 	@python3.11 -m venv --clear $(LOCKER)

@@ -25,6 +25,7 @@ from service.core.observation import Actor, Claim, Observation, Reading, Source
 from service.core.schedule import Breaker
 from service.core.times import SECOND, iso
 from service.pipeline import create as creating
+from service.pipeline.create import Created
 from service.pipeline.preview import Bid, preview
 from storage import account_tasks, callbacks, lanes, listings, submissions, tasks
 from storage.database import Connection
@@ -59,7 +60,12 @@ async def create(call: Call) -> Response:
             creating.read(body, context.creating()), call.project_id, context.creating(), context.client
         )
         return reply({"object": "dry_run", **_bid(bids[0]), "fallbacks": [_bid(bid) for bid in bids[1:]]})
-    made = await creating.create(creating.read(body, context.creating()), call.project_id, context.creating())
+
+    async def also(tx: Connection, made: Created) -> None:
+        """Nothing yet."""
+
+    request = creating.read(body, context.creating())
+    made = await creating.create(request, call.project_id, context.creating(), also=also)
     seen = Seen(task=made.task, lane=made.lane)
     if preferred:
         seen = await _follow(call, made.task.id, preferred, None)

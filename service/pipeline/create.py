@@ -99,8 +99,13 @@ def read(body: object, desk: CreateDesk) -> TaskRequest:
         raise
 
 
-async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Created:
-    """Store a new task, durably. Raises `Invalid` with every fault, `ReferenceTaken`, or `StorageError`."""
+async def create(
+    request: TaskRequest, project_id: str, desk: CreateDesk, *, also: Callable[[Connection, Created], Awaitable[None]]
+) -> Created:
+    """Store a new task, durably. Raises `Invalid` with every fault, `ReferenceTaken`, or `StorageError`.
+
+    `also`: what is to be stored together with it.
+    """
     accepted = judge(request, desk)
     now = desk.clock()
     task_id, endpoint_id = desk.mint("task"), desk.mint("ep")
@@ -117,8 +122,10 @@ async def create(request: TaskRequest, project_id: str, desk: CreateDesk) -> Cre
         await tasks.insert(tx, task)
         await callbacks.note(tx, [_created(task)])
         await lanes.arrive(tx, {(LaneKind.ACCOUNT, task.account): now})
+        made = Created(task=task, lane=lane)
+        await also(tx, made)
         failpoints.reach("before_create_commit")
-        return Created(task=task, lane=lane)
+        return made
 
     made = await _write(desk.database, unit)
     failpoints.reach("after_create")
