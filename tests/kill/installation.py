@@ -172,6 +172,10 @@ class Installation:
                 self.result.converged_seconds = round(time.monotonic() - began, 1)
                 break
             await asyncio.sleep(0.2)
+        if life.over:
+            last = (self.folder / "service.log").read_text()[-1000:]
+            self._blame("service errors", f"it ended by itself with {life.ended.result()}, having said {last}", None)
+            return ordering.done()
         facts = read(self.url)
         for what in self._open(facts) if self.result.converged_seconds is None else ():
             self._blame("not quiet", what, None)
