@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-slow test-postgres fuzz histories hostile kill-test chaos faults simulate mutants check bench bench-peers retention polling example lock clean
+.PHONY: help demo dev test test-slow schema test-postgres sdk fuzz histories hostile kill-test chaos faults simulate mutants siege check bench bench-peers retention polling example lock clean
 
 LOCK    := deploy/requirements-dev.txt
 VENV    := .venv
@@ -27,7 +27,7 @@ dev: $(READY) ## the same to develop against: stays up until Ctrl-C, keeps its t
 test: $(READY) ## every test but the slow ones (make test ARGS="-k lanes" for some)
 	@$(VENV)/bin/pytest -n auto --dist loadfile -m "not slow" $(ARGS)
 
-test-slow: $(READY) ## the slow ones: kills, full disks, stops, the demo, receivers in three languages; needs node, npm and go
+test-slow: $(READY) ## the slow ones: kills, full disks, stops, the demo, receivers in three languages, a browser; needs node, npm, go and a Chromium
 	@$(VENV)/bin/pytest -n auto --dist loadfile -m slow $(ARGS)
 
 # SQLite's own tests among these are skipped, and the last line counts them.
@@ -35,11 +35,17 @@ test-postgres: $(READY) ## the service's suites and the end-to-end ones on a rea
 	@TEST_ENGINE=postgres $(VENV)/bin/pytest -n 2 --dist loadfile -m "not slow" tests/service/pipeline tests/service/api $(ARGS)
 	@TEST_ENGINE=postgres $(VENV)/bin/pytest -n 4 --dist loadfile -m "not postgres" tests/e2e $(ARGS)
 
-FUZZED  := tests/service/providers/test_fuzz.py tests/service/api/test_door_fuzz.py tests/service/core/test_order.py tests/service/pipeline/test_order.py \
+FUZZED  := tests/service/providers/test_fuzz.py tests/service/api/test_door_fuzz.py tests/service/api/test_any_json.py tests/service/core/test_order.py tests/service/pipeline/test_order.py \
            tests/service/pipeline/test_order_two.py
 
-fuzz: $(READY) ## ten thousand mutated answers, hostile pushes and orders of events, of each kind: minutes (EXAMPLES=1000 for fewer)
+sdk: $(READY) ## the published SDKs of OpenAI, 2.x and 3.x and for Node, against a live service: minutes; fetches them into build/ once
+	@$(VENV)/bin/pytest -n auto --dist loadfile -m slow tests/sdk $(ARGS)
+
+fuzz: $(READY) ## ten thousand mutated answers, hostile pushes, bodies with any value anywhere and orders of events, of each kind: minutes (EXAMPLES=1000 for fewer)
 	@HYPOTHESIS_PROFILE=$(or $(PROFILE),explore) FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(VENV)/bin/pytest -n auto -o timeout=7200 $(FUZZED) $(ARGS)
+
+schema: $(READY) ## a live service against its OpenAPI document, by schemathesis: minutes (EXAMPLES=10 for fewer, SEED=7 for others)
+	@$(VENV)/bin/python -m tests.schema --examples $(or $(EXAMPLES),50) --seed $(or $(SEED),1) $(ARGS)
 
 kill-test: $(READY) ## a thousand times kill -9, at every fail-point and at any moment: minutes (N=100 for fewer, SEED=7 for the same again, DATABASE=postgres, REPLICAS=2)
 	@N='$(N)' SEED='$(SEED)' JOBS='$(JOBS)' KINDS='$(KINDS)' DATABASE='$(DATABASE)' REPLICAS='$(REPLICAS)' \
@@ -61,10 +67,13 @@ simulate: $(READY) ## the whole service on virtual time, a thousand seeds of fau
 hostile: $(READY) ## a subscriber that does everything it must not, case by case, and whom the service calls meanwhile: a minute; needs strace
 	@$(VENV)/bin/python -m tests.hostile $(ARGS)
 
+siege: $(READY) ## a thousand clients that never finish, bombs and floods, each alone and all at once, beside well-behaved ones: minutes (SECONDS=4 for a short one)
+	@$(VENV)/bin/python -m tests.siege $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
 histories: $(READY) ## record the corpus of histories anew, on purpose: read what changed before it is kept (ARGS="end-pushed" for some)
 	@$(VENV)/bin/python -m tests.histories $(ARGS)
 
-mutants: $(READY) ## plant 24 classic bugs in copies of the source: each must turn a test red (ARGS="no-fence" for some)
+mutants: $(READY) ## plant 30 classic bugs in copies of the source: each must turn a test red (ARGS="no-fence" for some)
 	@$(VENV)/bin/python -m tests.mutants $(ARGS)
 
 check: $(READY) ## formatting, lint, types
@@ -131,5 +140,9 @@ lock: ## resolve and pin the dependencies again (make lock UPGRADE=--upgrade for
 	@$(COMPILE) $(UPGRADE) --constraint deploy/requirements-dev.txt --output-file deploy/requirements-build.txt build/build.in
 	@for lock in requirements requirements-build; do \
 	  sed '/^    #   -c /d' deploy/$$lock.txt >build/locked && mv build/locked deploy/$$lock.txt; \
+	done
+	@for major in 2 3; do \
+	  echo "openai>=$$major,<$$((major + 1))" >build/openai.in; \
+	  $(COMPILE) $(UPGRADE) --no-annotate --output-file tests/sdk/requirements-openai-$$major.txt build/openai.in; \
 	done
 	@grep -c '==' deploy/requirements-dev.txt deploy/requirements.txt deploy/requirements-build.txt

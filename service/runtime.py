@@ -9,6 +9,8 @@ import resource
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from service.telemetry import metrics
+
 log = logging.getLogger("taskrelay.runtime")
 
 RESTART_SECONDS = 1.0
@@ -63,6 +65,7 @@ async def _repeat(loop: Loop, stopping: asyncio.Event) -> None:
             done = await loop.run_once()
         except Exception:
             log.exception("%s failed; it is tried again", loop.name)
+            metrics.duty_failures.labels(loop.name).inc()
             done = 0
         if not done:
             await _rest(stopping, loop.every_seconds)

@@ -43,6 +43,10 @@ ANY_UNVERIFIED = """
     SELECT min(seen_at) FROM observations WHERE account = :account AND verified_at IS NULL
 """
 
+ANY_OF_TASK = """
+    SELECT 1 FROM observations WHERE account = :account AND task_id = :task_id AND verified_at IS NULL LIMIT 1
+"""
+
 ANSWER = """
     UPDATE observations SET verified_at = :now
      WHERE account = :account AND task_id = :task_id AND verified_at IS NULL AND seen_at <= :up_to
@@ -125,6 +129,11 @@ async def unverified(tx: Connection, account: str, *, batch: int) -> list[Bell]:
 async def oldest_unverified(tx: Connection, account: str) -> int | None:
     [(at,)] = await tx.fetch(ANY_UNVERIFIED, {"account": account})
     return at  # type: ignore[return-value]
+
+
+async def rings(tx: Connection, account: str, task_id: str) -> bool:
+    """Whether a doorbell of the task waits for its answer."""
+    return bool(await tx.fetch(ANY_OF_TASK, {"account": account, "task_id": task_id}))
 
 
 async def answer(tx: Connection, asked: Sequence[tuple[str, str, int]], *, now: int) -> None:

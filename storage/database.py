@@ -67,6 +67,25 @@ def apart(unit: Unit[T], *locks: str) -> Apart[T]:
     return Apart(unit, locks)
 
 
+@dataclass(frozen=True, slots=True)
+class Behind(Generic[T]):
+    """A unit that locks a row of its own kind: behind the rows of tasks, and before those that are written `lastly`.
+
+    With several writers it runs behind the others of its group, in the order of what each locks.
+    """
+
+    unit: Unit[T]
+    locks: Key
+
+    def __call__(self, tx: Connection, /) -> Awaitable[T]:
+        return self.unit(tx)
+
+
+def behind(unit: Unit[T], *locks: str) -> Behind[T]:
+    """`locks`: names the one row that it may lock."""
+    return Behind(unit, locks)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postgres:
     """What of PostgreSQL is used beyond what correctness rests on. Behind a pooler in transaction mode: none but the first."""
@@ -84,6 +103,13 @@ class Database(Protocol):
 
     async def read(self, unit: Unit[T], /) -> T:
         """Run a unit that only reads, on one consistent snapshot."""
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for their turn."""
+
+    def watched(self, told: Callable[[int, float], None], /) -> None:
+        """Have each commit told: how many writes were in it, and how many seconds it took."""
 
     def claim_serving(self) -> bool:
         """Say that this process serves. Returns whether it alone may; raises StorageError when another one does."""

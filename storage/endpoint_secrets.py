@@ -18,7 +18,11 @@ INSERT = """
     VALUES (:endpoint_id, :number, :sealed, :created_at, :retires_at)
 """
 
-RETIRE = "UPDATE endpoint_secrets SET retires_at = :retires_at WHERE endpoint_id = :endpoint_id AND retires_at IS NULL"
+# Without an overlap every older one ends as well, also what an earlier rotation left: somebody may hold a secret that leaked.
+RETIRE = """
+    UPDATE endpoint_secrets SET retires_at = :retires_at
+     WHERE endpoint_id = :endpoint_id AND (retires_at IS NULL OR (retires_at > :now AND CAST(:retires_at AS BIGINT) <= :now))
+"""
 
 FORGET_RETIRED = """
     DELETE FROM endpoint_secrets
@@ -54,12 +58,13 @@ async def live(tx: Connection, endpoint_id: str, *, now: int) -> list[EndpointSe
 async def rotate(
     tx: Connection, endpoint_id: str, sealed: str, *, now: int, retires_at: int, most: int
 ) -> EndpointSecret:
-    """Put a new secret in force. The one before signs until `retires_at`; at most so many old ones are kept."""
+    """Put a new secret in force. The one before signs until `retires_at`, which ends all old ones when it is now; at most so
+    many of them are kept."""
     before = await live(tx, endpoint_id, now=now)
     newest = EndpointSecret(
         endpoint_id=endpoint_id, number=before[0].number + 1 if before else 1, sealed=sealed, created_at=now
     )
-    await tx.fetch(RETIRE, {"endpoint_id": endpoint_id, "retires_at": retires_at})
+    await tx.fetch(RETIRE, {"endpoint_id": endpoint_id, "retires_at": retires_at, "now": now})
     await insert(tx, newest)
     await tx.fetch(FORGET_RETIRED, {"endpoint_id": endpoint_id, "now": now, "oldest": newest.number - most - 1})
     return newest

@@ -54,6 +54,8 @@ LOCK_BY_ID = select(COLUMNS, "FROM endpoints WHERE id = :id AND deleted_at IS NU
 
 HIDDEN = select(COLUMNS, "FROM endpoints WHERE project_id = :project_id AND url = :url AND hidden = 1")
 
+HIDDEN_IDS = "SELECT id FROM endpoints WHERE project_id = :project_id AND hidden = 1 ORDER BY id"
+
 # Asked with every commit that tells something, so it reads what decides and nothing else.
 WANTING = """
     SELECT id, project_id, events, filter FROM endpoints
@@ -204,6 +206,11 @@ async def hidden(tx: Connection, project_id: str, origin: str) -> Endpoint | Non
     """The endpoint that carries the per-task URLs of one origin."""
     rows = await tx.fetch(HIDDEN, {"project_id": project_id, "url": origin})
     return from_row(rows[0]) if rows else None
+
+
+async def hidden_ids(tx: Connection, project_id: str) -> list[str]:
+    """The endpoints that carry per-task URLs: what the project's secret signs for."""
+    return [str(id) for (id,) in await tx.fetch(HIDDEN_IDS, {"project_id": project_id})]
 
 
 async def wanting(tx: Connection, projects: Iterable[str], *, now: int) -> list[Subscription]:

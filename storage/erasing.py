@@ -41,6 +41,9 @@ CLEAR_ATTEMPTS = """
         SELECT d.id FROM events e JOIN deliveries d ON d.event_id = e.id WHERE e.task_id = :task_id)
 """
 
+# What its creation was answered shows what was asked for. The row stays: the same request again is still the same.
+CLEAR_ANSWERS = "UPDATE answers SET body = NULL, sealed = NULL WHERE task_id = :task_id"
+
 # Compare-and-set: whatever comes in between is looked at first.
 ERASE = """
     UPDATE tasks SET input = '{}', provider_options = '{}', fallbacks = '[]', outputs = '[]', failure = :failure, webhook_url = NULL,
@@ -96,6 +99,7 @@ async def set_contents(tx: Connection, task_id: str, left: Sequence[tuple[str, s
 
 
 async def clear_beside(tx: Connection, task_id: str) -> None:
-    """What a provider said to a submission, and what receivers answered."""
+    """What a provider said to a submission, what receivers answered, and what we answered to the creation."""
     await tx.fetch(CLEAR_SUBMISSIONS, {"task_id": task_id})
     await tx.fetch(CLEAR_ATTEMPTS, {"task_id": task_id})
+    await tx.fetch(CLEAR_ANSWERS, {"task_id": task_id})

@@ -19,7 +19,7 @@ SLACK = 60_000_000  # µs: events are committed almost, not quite, in the order 
 FIRST, LAST = -1, 2**62
 
 COLUMNS: LiteralString = (
-    "id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, test, position"
+    "id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, test, position, traceparent"
 )
 WANTED: LiteralString = """
        AND test = 0 AND created_at > :created_after
@@ -190,6 +190,7 @@ def from_row(row: Any) -> Event:
         hard=bool(row[9]),
         test=bool(row[10]),
         position=row[11],
+        traceparent=row[12],
     )
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from storage.database import Apart, Unit
+from storage.database import Apart, Behind, Unit
 from storage.errors import Unavailable
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class Groups:
     """`run`: a group in one transaction, an outcome for each unit; what fails is a `Failed`. `passes`: whether trying again may help.
 
     `translate`: a driver's exception in our words. `patience`: for how many seconds a unit is tried again. `pause`: waits before that.
-    `apart`: whether units that are `Apart` are grouped with their kind alone.
+    `apart`: whether units that are `Apart` are grouped with their kind alone, and each group takes its locks in order.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Groups:
         pause: Callable[[], Awaitable[None]] | None = None,
         apart: bool = False,
     ) -> None:
+        self.told: Callable[[int, float], None] = lambda units, seconds: None  # of each group, once it has run
         self._run_group = run
         self._passes = passes
         self._translate = translate
@@ -75,6 +76,11 @@ class Groups:
         # A caller that goes away cancels this future and not its unit, which runs all the same.
         return await done
 
+    @property
+    def waiting(self) -> int:
+        """How many units wait for their turn."""
+        return len(self._queue) + len(self._queue_apart)
+
     async def finish(self) -> None:
         """Run what was accepted."""
         if self._runner is not None:
@@ -94,12 +100,14 @@ class Groups:
             group = self._without_impatient(group, self._trouble)
         if not group:
             return
-        if queue is self._queue_apart:
+        if self._apart:
             group.sort(key=_locks)
+        began = time.monotonic()
         try:
             outcomes = await self._run_group([one.unit for one in group])
         except BaseException as error:
             outcomes = [Failed(error)] * len(group)
+        self.told(len(group), time.monotonic() - began)
         failed = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
         whole = len(failed) == len(group) and self._passes(failed[0])
         self._trouble = failed[0] if whole else None
@@ -131,4 +139,4 @@ class Groups:
 
 
 def _locks(one: _Waiting) -> tuple[str, ...]:
-    return one.unit.locks if isinstance(one.unit, Apart) else ()
+    return one.unit.locks if isinstance(one.unit, Apart | Behind) else ()

@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 
 from storage.database import Connection, Key, Params
 from storage.dialect import select
-from storage.records import Lane, LaneKind, OnAmbiguous
+from storage.records import Lane, LaneKind, OnAmbiguous, light
 
 COLUMNS: LiteralString = "kind, key, epoch, owner, until, next_due_at, breaker, held_until, holds, care"
 
@@ -102,10 +102,18 @@ VOID_LEASES = "UPDATE lanes SET owner = NULL, until = 0 WHERE owner IS NOT NULL"
 
 GET = select(COLUMNS, "FROM lanes WHERE kind = :kind AND key = :key")
 
-# For who makes a task: both in one statement, and not what the arrival returns, which is written last.
+# For who makes a task: both in one statement, and not what the arrival returns, which is written last. The project's row is held as the
+# new task will hold it by referring to it, so that whoever waits for all who make tasks (storage/books.py) waits for this one.
 POLICY = select(
-    f"p.on_ambiguous, {COLUMNS}",
-    "FROM projects p LEFT JOIN lanes l ON l.kind = 'account' AND l.key = :account WHERE p.id = :project_id",
+    COLUMNS,
+    """
+    , p.on_ambiguous, p.booking,
+           (SELECT count(*) FROM (SELECT 1 FROM tasks
+                                   WHERE account = :account AND status IN ('submitting', 'unconfirmed', 'processing')
+                                   LIMIT :most) AS q)
+      FROM projects p LEFT JOIN lanes l ON l.kind = 'account' AND l.key = :account
+     WHERE p.id = :project_id /*postgres: FOR KEY SHARE OF p */
+""",
 )
 
 LOCK = select(COLUMNS, "FROM lanes WHERE kind = :kind AND key = :key /*postgres: FOR UPDATE */")
@@ -147,6 +155,16 @@ STRANDED_ACCOUNTS = """
                         WHERE t.account = lanes.key AND t.due_at IS NOT NULL AND t.status <> 'queued'))
  RETURNING key
 """
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What concerns a new task: its project's wishes, and the account that will buy it. `lane`: there may be none yet."""
+
+    on_ambiguous: OnAmbiguous = OnAmbiguous.HOLD
+    booking: bool = False  # what the task comes to is booked
+    open_jobs: int = 0  # of the account, at its provider
+    lane: Lane | None = None
 
 
 async def arrive(tx: Connection, due: Mapping[tuple[LaneKind, str], int]) -> None:
@@ -248,13 +266,18 @@ async def get(tx: Connection, kind: LaneKind, key: str) -> Lane | None:
     return _lane(rows[0]) if rows else None
 
 
-async def policy(tx: Connection, project_id: str, account: str) -> tuple[OnAmbiguous, Lane | None]:
-    """What the project wants of a purchase in doubt, and the lane of the account that will make it, if there is one yet."""
-    rows: list[Any] = await tx.fetch(POLICY, {"project_id": project_id, "account": account})
+async def policy(tx: Connection, project_id: str, account: str, *, most: int) -> Policy:
+    """Held to the end of the transaction. `most`: up to how many jobs are counted."""
+    rows: list[Any] = await tx.fetch(POLICY, {"project_id": project_id, "account": account, "most": most})
     if not rows:
-        return OnAmbiguous.HOLD, None
-    [(wanted, *lane)] = rows
-    return OnAmbiguous(wanted), _lane(lane) if lane[0] is not None else None
+        return Policy()
+    [(*lane, wanted, booking, jobs)] = rows
+    return Policy(
+        on_ambiguous=OnAmbiguous(wanted),
+        booking=bool(booking),
+        open_jobs=jobs,
+        lane=_lane(lane) if lane[0] is not None else None,
+    )
 
 
 async def mend(tx: Connection) -> list[str]:

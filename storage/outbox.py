@@ -11,8 +11,8 @@ from storage.dialect import select
 from storage.records import Attempt, Delivery, Event, light
 
 INSERT_EVENT = """
-    INSERT INTO events (id, project_id, task_id, provider, model, type, sequence, created_at, body, hard, test)
-    VALUES (:id, :project_id, :task_id, :provider, :model, :type, :sequence, :created_at, :body, :hard, :test)
+    INSERT INTO events (id, project_id, task_id, provider, model, type, sequence, created_at, traceparent, body, hard, test)
+    VALUES (:id, :project_id, :task_id, :provider, :model, :type, :sequence, :created_at, :traceparent, :body, :hard, :test)
 """
 
 EXISTING = """
@@ -28,7 +28,8 @@ INSERT_DELIVERY = """
 """
 
 DUE: LiteralString = """
-    d.id, d.event_id, d.event_type, d.attempts, d.url, coalesce(d.restarted_at, d.created_at), e.body, d.spent, e.test
+    d.id, d.event_id, d.event_type, d.attempts, d.url, coalesce(d.restarted_at, d.created_at), e.body, d.spent, e.test,
+    e.traceparent
       FROM deliveries d JOIN events e ON e.id = d.event_id
      WHERE d.endpoint_id = :endpoint_id AND d.status = 'pending' AND d.due_at <= :now
 """
@@ -105,6 +106,8 @@ class Due:
     body: bytes
     spent: int = 0  # of its attempts, those made before that
     test: bool = False
+    traceparent: str | None = None  # of the trace its task belongs to
+    heard_at: int | None = None  # when the push came that told of it, if it was in this process; not stored
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -140,6 +143,7 @@ async def publish(tx: Connection, events: Sequence[Event], deliveries: Sequence[
                 "type": event.type,
                 "sequence": event.sequence,
                 "created_at": event.created_at,
+                "traceparent": event.traceparent,
                 "body": event.body,
                 "hard": int(event.hard),
                 "test": int(event.test),
@@ -173,7 +177,7 @@ async def due(tx: Connection, endpoint_id: str, *, now: int, batch: int, again: 
     """Deliveries of an endpoint that are due, oldest first: those never tried, or those to be tried again."""
     params = {"endpoint_id": endpoint_id, "now": now, "batch": batch}
     rows: list[Any] = await tx.fetch(DUE_AGAIN if again else DUE_FIRST, params)
-    return [Due(*(*row[:-1], bool(row[-1]))) for row in rows]
+    return [Due(*(*row[:8], bool(row[8]), row[9])) for row in rows]
 
 
 async def next_due(tx: Connection, endpoint_id: str) -> int | None:

@@ -137,6 +137,13 @@ class PostgresDatabase:
         """Any number of processes may serve: what needs one owner has a lane."""
         return False
 
+    @property
+    def waiting(self) -> int:
+        return self._groups.waiting
+
+    def watched(self, told: Callable[[int, float], None], /) -> None:
+        self._groups.told = told
+
     async def close(self) -> None:
         self._closed = True
         if self._closing is None:

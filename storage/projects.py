@@ -1,12 +1,16 @@
-"""Tenants, their keys, and the installation itself."""
+"""Tenants, and the installation itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, LiteralString
 
 from storage.database import Connection
-from storage.records import ApiKey, OnAmbiguous, Project
+from storage.dialect import select
+from storage.records import OnAmbiguous, Project, light
+
+BEHIND_ALL = "zz"  # no id begins with z
+
+COLUMNS: LiteralString = "id, name, secret, on_ambiguous, created_at"
 
 INSTALLATION = "SELECT id FROM installation"
 
@@ -24,28 +28,42 @@ INSERT = """
     VALUES (:id, :name, :secret, :on_ambiguous, :created_at)
 """
 
-BY_NAME = "SELECT id, name, secret, on_ambiguous, created_at FROM projects WHERE name = :name OR id = :name"
+BY_NAME = select(COLUMNS, "FROM projects WHERE name = :name OR id = :name")
 
-GET = "SELECT id, name, secret, on_ambiguous, created_at FROM projects WHERE id = :id"
+GET = select(COLUMNS, "FROM projects WHERE id = :id")
 
 # Who counts what a project has before adding to it takes turns. Not FOR UPDATE, for which every new task of it would wait.
 TURN = "SELECT id FROM projects WHERE id = :id /*postgres: FOR NO KEY UPDATE */"
 
-SET_POLICY = "UPDATE projects SET on_ambiguous = :on_ambiguous WHERE id = :id"
+ALL = select(COLUMNS, "FROM projects ORDER BY id")
 
-ALL = "SELECT id, name, secret, on_ambiguous, created_at FROM projects ORDER BY id"
+PAGE = select(COLUMNS, "FROM projects WHERE id < :after ORDER BY id DESC LIMIT :batch")
 
-INSERT_KEY = """
-    INSERT INTO api_keys (id, project_id, name, digest, scopes, created_at)
-    VALUES (:id, :project_id, :name, :digest, :scopes, :created_at)
+SAVE = "UPDATE projects SET name = :name, on_ambiguous = :on_ambiguous WHERE id = :id"
+
+# What stands in the way of deleting it. Deleted endpoints, and those of per-task URLs, are no reason by themselves.
+HELD = """
+    SELECT (SELECT count(*) FROM api_keys WHERE project_id = :id AND revoked_at IS NULL),
+           (SELECT count(*) FROM (SELECT id FROM tasks WHERE project_id = :id LIMIT 1) t),
+           (SELECT count(*) FROM endpoints WHERE project_id = :id AND deleted_at IS NULL AND hidden = 0),
+           (SELECT count(*) FROM (SELECT id FROM events WHERE project_id = :id LIMIT 1) e),
+           (SELECT count(*) FROM (SELECT id FROM deliveries WHERE project_id = :id LIMIT 1) d)
 """
 
-KEY_BY_DIGEST = """
-    SELECT id, project_id, name, digest, scopes, created_at, last_used_at, revoked_at FROM api_keys
-     WHERE digest = :digest AND revoked_at IS NULL
-"""
+# Its tables, those that refer to others first. What names it and is there yet refuses the last of them.
+CLEAR: tuple[LiteralString, ...] = (
+    "DELETE FROM subscriptions WHERE project_id = :id",
+    "DELETE FROM endpoint_secrets WHERE endpoint_id IN (SELECT id FROM endpoints WHERE project_id = :id)",
+    "DELETE FROM endpoints WHERE project_id = :id AND (deleted_at IS NOT NULL OR hidden = 1)",
+    "DELETE FROM signing_keys WHERE project_id = :id",
+    "DELETE FROM project_secrets WHERE project_id = :id",
+    "DELETE FROM answers WHERE project_id = :id",
+    "DELETE FROM bookings WHERE project_id = :id",
+    "DELETE FROM books WHERE project_id = :id",
+    "DELETE FROM api_keys WHERE project_id = :id AND revoked_at IS NOT NULL",
+)
 
-COUNT_KEYS = "SELECT count(*) FROM api_keys WHERE revoked_at IS NULL"
+DELETE = "DELETE FROM projects WHERE id = :id RETURNING id"
 
 
 async def installation(tx: Connection) -> str:
@@ -89,54 +107,44 @@ async def turn(tx: Connection, project_id: str) -> None:
     await tx.fetch(TURN, {"id": project_id})
 
 
-async def set_policy(tx: Connection, project_id: str, on_ambiguous: OnAmbiguous) -> None:
-    """Of tasks made from now on."""
-    await tx.fetch(SET_POLICY, {"id": project_id, "on_ambiguous": on_ambiguous.value})
-
-
 async def every(tx: Connection) -> list[Project]:
     return [_project(row) for row in await tx.fetch(ALL)]
 
 
-async def insert_key(tx: Connection, key: ApiKey) -> None:
-    await tx.fetch(
-        INSERT_KEY,
-        {
-            "id": key.id,
-            "project_id": key.project_id,
-            "name": key.name,
-            "digest": key.digest,
-            "scopes": _join(key.scopes),
-            "created_at": key.created_at,
-        },
-    )
+async def page(tx: Connection, *, after: str | None, limit: int) -> list[Project]:
+    """Projects before the id `after`, newest first."""
+    return [_project(row) for row in await tx.fetch(PAGE, {"after": after or BEHIND_ALL, "batch": limit})]
 
 
-async def key_by_digest(tx: Connection, digest: bytes) -> ApiKey | None:
-    """A key that has not been revoked."""
-    rows: list[Any] = await tx.fetch(KEY_BY_DIGEST, {"digest": digest})
-    if not rows:
-        return None
-    row = rows[0]
-    return ApiKey(
-        id=row[0],
-        project_id=row[1],
-        name=row[2],
-        digest=row[3],
-        scopes=frozenset(scope for scope in row[4].split(",") if scope),
-        created_at=row[5],
-        last_used_at=row[6],
-        revoked_at=row[7],
-    )
+async def save(tx: Connection, project: Project) -> None:
+    """Its name and its policy. Raises `Duplicate` when the name is taken."""
+    await tx.fetch(SAVE, {"id": project.id, "name": project.name, "on_ambiguous": project.on_ambiguous.value})
 
 
-async def count_keys(tx: Connection) -> int:
-    [(found,)] = await tx.fetch(COUNT_KEYS)
-    return int(found)  # type: ignore[call-overload, no-any-return]
+@light(frozen=True, slots=True)
+class Held:
+    """What a project has. `tasks`, `events`, `deliveries`: 1 for any."""
+
+    keys: int  # in force
+    tasks: int
+    endpoints: int
+    events: int
+    deliveries: int
+
+    def __bool__(self) -> bool:
+        return bool(self.keys or self.tasks or self.endpoints or self.events or self.deliveries)
 
 
-def _join(scopes: Iterable[str]) -> str:
-    return ",".join(sorted(scopes))
+async def held(tx: Connection, project_id: str) -> Held:
+    [row] = await tx.fetch(HELD, {"id": project_id})
+    return Held(*row)  # type: ignore[arg-type]
+
+
+async def delete(tx: Connection, project_id: str) -> bool:
+    """Take a project away that holds nothing, with its settings. Raises `Missing` when something refers to it all the same."""
+    for text in CLEAR:
+        await tx.fetch(text, {"id": project_id})
+    return bool(await tx.fetch(DELETE, {"id": project_id}))
 
 
 def _project(row: Any) -> Project:

@@ -209,6 +209,8 @@ class Task:
     permitted_at: int | None = None  # somebody accepted a possible second charge; the next intent uses it up
     surplus: tuple[Surplus, ...] = ()
     erased_at: int | None = None  # its prompt, inputs and outputs are gone, at its client's wish
+    traceparent: str | None = None  # of the trace its client made it in, as W3C writes it
+    booked: str | None = None  # how it stands in its project's books, JSON text of core.budget; None: it does not
     streak: Streak | None = None
     streak_count: int = 0
     streak_since: int | None = None
@@ -288,6 +290,7 @@ class Event:
     sequence: int
     created_at: int
     body: bytes
+    traceparent: str | None = None  # its task's, sent along with its deliveries
     hard: bool = False  # the one hard end of its task
     test: bool = False  # a sample for one endpoint, which tells nothing that happened
     position: int | None = None  # place in the feed, assigned by the database
@@ -416,9 +419,34 @@ class Project:
 
     id: str
     name: str
-    secret: str  # sealed; signs per-task URLs
+    secret: str  # sealed; signs per-task URLs, beside those it replaced a while ago
     on_ambiguous: OnAmbiguous = OnAmbiguous.HOLD
     created_at: int
+
+
+class BudgetPeriod(StrEnum):
+    """What a budget is for."""
+
+    MONTH = "month"  # the tasks made in a calendar month, UTC
+    TOTAL = "total"  # all of them
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a project's tasks may come to."""
+
+    amount: str  # exact decimal text
+    currency: str
+    period: BudgetPeriod
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a project may have. `booking`: what its new tasks come to is booked, be it that nothing bounds it now."""
+
+    budget: Budget | None = None
+    max_open_tasks: int | None = None
+    booking: bool = False
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -429,6 +457,7 @@ class ApiKey:
     project_id: str
     name: str
     digest: bytes
+    prefix: str  # what it begins with, to be recognised by
     scopes: frozenset[str]
     created_at: int
     last_used_at: int | None = None

@@ -180,6 +180,16 @@ DELETE_AUDIT = """
  RETURNING id
 """
 
+# However short tasks are kept: as long as one is open, its creation may be asked for again.
+DELETE_ANSWERS = """
+    DELETE FROM answers WHERE id IN (
+        SELECT a.id FROM answers a
+         WHERE a.id < :below AND a.keep_until <= :now
+           AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.task_id AND t.finished_at IS NULL)
+         ORDER BY a.id LIMIT :batch)
+ RETURNING id
+"""
+
 
 @light(frozen=True, slots=True, kw_only=True)
 class Window:
@@ -297,6 +307,11 @@ async def delete_orphans(tx: Connection, *, below: str, batch: int) -> int:
 async def delete_audit(tx: Connection, *, below: str, batch: int) -> int:
     """Take away the oldest of what was decided."""
     return len(await tx.fetch(DELETE_AUDIT, {"below": below, "batch": batch}))
+
+
+async def delete_answers(tx: Connection, *, below: str, now: int, batch: int) -> int:
+    """Take away answers kept for those who ask again."""
+    return len(await tx.fetch(DELETE_ANSWERS, {"below": below, "now": now, "batch": batch}))
 
 
 def _of(window: Window) -> dict[str, object]:

@@ -19,7 +19,11 @@ INSERT = """
     VALUES (:id, :project_id, :public_key, :sealed, :created_at, :expires_at)
 """
 
-EXPIRE = "UPDATE signing_keys SET expires_at = :expires_at WHERE project_id = :project_id AND expires_at IS NULL"
+# Without an overlap every older one ends as well, also what an earlier rotation left: somebody may hold a key that leaked.
+EXPIRE = """
+    UPDATE signing_keys SET expires_at = :expires_at
+     WHERE project_id = :project_id AND (expires_at IS NULL OR (expires_at > :now AND CAST(:expires_at AS BIGINT) <= :now))
+"""
 
 FORGET = "DELETE FROM signing_keys WHERE project_id = :project_id AND expires_at IS NOT NULL AND expires_at <= :now"
 
@@ -52,7 +56,7 @@ async def need(tx: Connection, spare: SigningKey) -> None:
 async def rotate(tx: Connection, fresh: SigningKey, *, expires_at: int, most: int) -> list[SigningKey]:
     """Put a new key in force; returns all that sign now. The one before signs until `expires_at`; at most so many old ones are kept."""
     await projects.turn(tx, fresh.project_id)
-    await tx.fetch(EXPIRE, {"project_id": fresh.project_id, "expires_at": expires_at})
+    await tx.fetch(EXPIRE, {"project_id": fresh.project_id, "expires_at": expires_at, "now": fresh.created_at})
     await tx.fetch(FORGET, {"project_id": fresh.project_id, "now": fresh.created_at})
     await insert(tx, fresh)
     found = await live(tx, fresh.project_id, now=fresh.created_at)

@@ -194,6 +194,13 @@ class SQLiteDatabase:
             raise _translated(error, self.path) from error
         return result
 
+    @property
+    def waiting(self) -> int:
+        return self._groups.waiting
+
+    def watched(self, told: Callable[[int, float], None], /) -> None:
+        self._groups.told = told
+
     async def close(self) -> None:
         self._closed = True
         if self._closing is None:

@@ -48,6 +48,9 @@ NAMED = """
      ORDER BY task_id, number
 """
 
+# Tasks that cost the same stand there with the same text.
+BOOKED = "SELECT booked, count(*) FROM tasks WHERE project_id = :project_id AND booked IS NOT NULL GROUP BY booked"
+
 ORPHANS = """
     SELECT id, provider, submission_id, raw, received_at FROM callbacks
      WHERE id > :after AND received_at >= :since
@@ -155,6 +158,12 @@ async def named(tx: Connection, task_ids: Sequence[str]) -> list[Named]:
     """Every job that an answer to a purchase of these tasks named."""
     rows: list[Any] = await tx.fetch(NAMED, {"tasks": list(task_ids)})
     return [Named(*row) for row in rows]
+
+
+async def booked(tx: Connection, project_id: str) -> list[tuple[str, int]]:
+    """How tasks stand in the project's books, each way with the count of those that do."""
+    rows: list[Any] = await tx.fetch(BOOKED, {"project_id": project_id})
+    return [(text, count) for text, count in rows]
 
 
 async def unowned(tx: Connection, *, after: str, since: int, batch: int) -> list[Unowned]:

@@ -30,7 +30,8 @@ COLUMNS: LiteralString = """
     t.submissions, t.submission_deadline_at, t.resends, t.streak, t.streak_count, t.streak_since, t.streak_last_at,
     t.sequence, t.version, t.due_at,
     t.deadline_at, t.created_at, t.submitted_at, t.finished_at, t.updated_at, t.fallbacks,
-    t.on_ambiguous, t.adopted_at, t.permitted_at, t.surplus, t.erased_at
+    t.on_ambiguous, t.adopted_at, t.permitted_at, t.surplus, t.erased_at, t.booked,
+    t.traceparent
 """
 
 INSERT = """
@@ -38,14 +39,15 @@ INSERT = """
         webhook_endpoint_id, webhook_url, webhook_events, phase, provider_status, provider_task_id, progress, outputs, failure,
         final_at, late, charge, cost_unit, cost_estimated, cost_charged, unit_price, submissions, submission_deadline_at, resends,
         streak, streak_count, streak_since, streak_last_at, sequence, version, due_at, deadline_at, created_at, submitted_at, finished_at,
-        updated_at, fallbacks, on_ambiguous, adopted_at, permitted_at, surplus, erased_at)
+        updated_at, fallbacks, on_ambiguous, adopted_at, permitted_at, surplus, erased_at, booked,
+        traceparent)
     VALUES (:id, :project_id, :account, :provider, :model, :status, :input, :provider_options, :metadata, :reference,
         :webhook_endpoint_id, :webhook_url, :webhook_events, :phase, :provider_status, :provider_task_id, :progress, :outputs,
         :failure, :final_at, :late, :charge, :cost_unit, :cost_estimated, :cost_charged, :unit_price, :submissions,
         :submission_deadline_at, :resends, :streak, :streak_count, :streak_since, :streak_last_at,
         :sequence, :version, :due_at, :deadline_at, :created_at,
         :submitted_at, :finished_at, :updated_at, :fallbacks, :on_ambiguous, :adopted_at, :permitted_at, :surplus,
-        :erased_at)
+        :erased_at, :booked, :traceparent)
 """
 
 # Compare-and-set on the version that was read. No row back means another writer was first.
@@ -75,6 +77,9 @@ MOVE = """
 RESOLVE = """
     UPDATE tasks SET adopted_at = :adopted_at, permitted_at = :permitted_at, surplus = :surplus WHERE id = :id
 """
+
+# And how it stands in the books, for the few projects that keep some.
+BOOK = "UPDATE tasks SET booked = :booked WHERE id = :id"
 
 BY_IDS = select(
     COLUMNS,
@@ -176,6 +181,12 @@ async def save(tx: Connection, changed: Sequence[tuple[Task, Task]]) -> None:
     moved = [task for task, read in changed if _of_the_account(task) != _of_the_account(read)]
     if moved:
         await tx.many(MOVE, [_mover(task) for task in moved])
+    await book(tx, [task for task, read in changed if task.booked != read.booked])
+
+
+async def book(tx: Connection, changed: Sequence[Task]) -> None:
+    """Keep how the tasks, which are locked, stand in the books."""
+    await tx.many(BOOK, [{"id": task.id, "booked": task.booked} for task in changed])
 
 
 async def get(tx: Connection, task_id: str, project_id: str) -> Task | None:
@@ -254,6 +265,8 @@ def from_row(row: Any) -> Task:
         permitted_at=row[44],
         surplus=tuple(Surplus(**one) for one in orjson.loads(row[45])) if row[45] != "[]" else (),
         erased_at=row[46],
+        booked=row[47],
+        traceparent=row[48],
     )
 
 
@@ -331,4 +344,6 @@ def _row(task: Task) -> dict[str, object]:
         "deadline_at": task.deadline_at,
         "created_at": task.created_at,
         "erased_at": task.erased_at,
+        "booked": task.booked,
+        "traceparent": task.traceparent,
     }

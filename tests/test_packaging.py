@@ -11,6 +11,8 @@ from importlib.metadata import Distribution, distributions, packages_distributio
 from pathlib import Path
 
 import pytest
+from hatchling.builders.sdist import SdistBuilder
+from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 
 import service
@@ -117,6 +119,19 @@ def test_every_runtime_dependency_has_its_reason() -> None:
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     explained = re.findall(r"(?m)^\| ([a-z0-9-]+) \| \S", page)
     assert sorted(set(explained) - {"distribution"}) == sorted(normal(Requirement(line).name) for line in RUNTIME)
+
+
+@pytest.mark.parametrize("builder", [WheelBuilder, SdistBuilder])
+def test_what_is_built_brings_what_is_no_python(builder: type[WheelBuilder | SdistBuilder]) -> None:
+    built = {found.relative_path for found in builder(str(ROOT)).recurse_included_files()}
+    needed = {
+        path
+        for top in ("service/api/openapi/assets", "storage/migrations")
+        for path in (ROOT / top).iterdir()
+        if path.is_file()
+    }
+    assert len(needed) > 7
+    assert {str(path.relative_to(ROOT)) for path in needed} - built == set()
 
 
 def imported(path: Path) -> set[str]:

@@ -94,7 +94,7 @@ def shown(default: object) -> str:
 
 def commands(text: str) -> Iterator[list[str]]:
     """The arguments of every `taskrelay …` in a text of code."""
-    for said in re.findall(r"\btaskrelay ((?:-|[a-z])[^|&)#\n]*)", text.replace("\\\n", " ")):
+    for said in re.findall(r"\btaskrelay ((?:-|[a-z])[^|&)#>\n]*)", text.replace("\\\n", " ")):
         yield [word for word in shlex.split(said) if word != "…"]
 
 

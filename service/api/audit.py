@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import orjson
 from starlette.responses import Response
 
-from service.api.call import Call, listing, reply
+from service.api.call import Call, listed, reply
 from service.api.query import Query, cursor
 from service.core.events import iso_or_none
 from service.core.times import iso
@@ -63,7 +63,7 @@ async def log(call: Call) -> Response:
         lambda tx: audit.page(tx, call.project_id, after=start, limit=limit + 1, task=task, endpoint=endpoint)
     )
     kept, more = found[:limit], len(found) > limit
-    return reply(listing([_act(one) for one in kept], has_more=more, next=cursor(kept[-1].id) if more else None))
+    return listed(call, [_act(one) for one in kept], has_more=more, next=cursor(kept[-1].id) if more else None)
 
 
 def _place(found: re.Match[str] | None) -> Place | None:

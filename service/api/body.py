@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 from collections.abc import Collection
 
 from starlette.requests import Request
 
 from service.api.context import Limits
+from service.api.intake import receive, refuse_encoded
 from service.api.problems import Problem
 from service.core.json_text import load_json
-from service.core.request import Fault, pointer, shown
+from service.core.request import Fault, pointer, refuse_unusable, shown
 
 
-async def read_json(request: Request, limits: Limits) -> object:
-    """The decoded body. Raises `Problem` or `Malformed`."""
-    _refuse_unread(request, limits.body_bytes)
-    kept = bytearray()
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            async for chunk in request.stream():
-                kept += chunk
-                if len(kept) > limits.body_bytes:
-                    raise _too_large(limits.body_bytes)
-    except TimeoutError:
-        detail = f"The body did not arrive within {limits.body_seconds:g} seconds. Send it again."
-        raise Problem("too_slow", detail, headers={"connection": "close"}) from None
-    return load_json(bytes(kept))
+async def read_json(request: Request, limits: Limits, *, judged: bool = False) -> object:
+    """The decoded body. Raises `Problem`, `Malformed`, or `Invalid` where it holds text that cannot be kept.
+
+    `judged`: somebody else looks for that, and tells it among all other faults.
+    """
+    refuse_encoded(request)
+    _refuse_other_types(request)
+    detail = f"The body is larger than {limits.body_bytes} bytes. Send a smaller one."
+    too_large = Problem("too_large", detail)
+    raw = await receive(request, most=limits.body_bytes, seconds=limits.body_seconds, too_large=too_large)
+    value = load_json(raw)
+    if not judged:
+        refuse_unusable(value)
+    return value
 
 
 async def read_optional(request: Request, limits: Limits) -> object:
@@ -50,19 +50,9 @@ def read_members(body: object, known: Collection[str], faults: list[Fault]) -> d
     return {name: value for name, value in body.items() if name in known}
 
 
-def _refuse_unread(request: Request, limit: int) -> None:
-    """Refuse by the headers alone what need not be read."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise Problem("unsupported_media_type", "Send the body without Content-Encoding.")
-    essence, _, parameters = request.headers.get("content-type", "").partition(";")
+def _refuse_other_types(request: Request) -> None:
+    """By the header alone; one that is stated twice says nothing."""
+    essence, _, parameters = ", ".join(request.headers.getlist("content-type")).partition(";")
     charset = parameters.replace(" ", "").replace('"', "").lower()
     if essence.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
         raise Problem("unsupported_media_type", "Send JSON in UTF-8, with Content-Type: application/json.")
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > limit:
-        raise _too_large(limit)
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem("too_large", f"The body is larger than {limit} bytes. Send a smaller one.")

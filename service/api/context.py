@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from service.api.rates import Rates
+from service.api.wrong_keys import WrongKeys
 from service.core.keys import Keyring
 from service.core.schedule import Bucket
 from service.core.tokens import Tokens
@@ -14,6 +16,7 @@ from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.create import CreateDesk
 from service.pipeline.durations import Told
+from service.pipeline.key_use import KeyUse
 from service.pipeline.ledger import LaneKey
 from service.pipeline.recorder import Recorder
 from service.pipeline.skew import Skew
@@ -69,8 +72,15 @@ class Context:
     learned: Callable[[str], Sequence[Told]] = lambda account: ()  # how long an account's jobs take
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     limits: Limits = Limits()
+    docs: bool = True  # whether /openapi.json and /docs are served
+    metrics_token: str | None = field(default=None, repr=False)  # opens /metrics, beside an admin's key
+    access_log: bool = True
     uploading: set[object] = field(default_factory=set)  # those under way in this process
     streaming: Counter[str] = field(default_factory=Counter)  # streams open in this process, by project
+    cors_origins: Sequence[str] = ()
+    rates: Rates = field(default_factory=Rates)
+    wrong_keys: WrongKeys = field(default_factory=WrongKeys)
+    key_use: KeyUse = field(default_factory=KeyUse)
 
     @property
     def base(self) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 
 from service.api import story
-from service.api.call import Call, absent, listing, reply
+from service.api.call import Call, absent, listed, reply
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query, cursor
@@ -50,7 +50,7 @@ async def page(call: Call) -> Response:
 
     found, last = await call.context.database.read(unit)
     next = cursor(last) if last is not None else None
-    return reply(listing([view(one, call.context) for one in found], has_more=next is not None, next=next))
+    return listed(call, [view(one, call.context) for one in found], has_more=next is not None, next=next)
 
 
 async def one(call: Call) -> Response:
@@ -63,13 +63,28 @@ async def retry(call: Call) -> Response:
     """POST /v1/deliveries/{id}/retry: 202, due now whatever became of it, with the whole schedule before it again."""
     Query(call.request, ()).settle()
     delivery_id = call.id("dlv")
+    await call.stated(None)
+    answers: list[Response] = []
+
+    async def also(tx: Connection, again: Delivery) -> None:
+        answers[:] = [await accepted(tx, call, again)]
+
     try:
-        found = await redelivery.retry(call.context.recorder, delivery_id, call.project_id, call.by("retry"))
+        found = await redelivery.retry(call.recorder, delivery_id, call.project_id, call.by("retry"), also=also)
     except redelivery.Inactive as inactive:
         raise Problem("endpoint_inactive", str(inactive)) from None
     if found is None:
         raise absent("dlv")
-    return reply(await look(call, delivery_id), 202)
+    return answers[0]
+
+
+async def accepted(tx: Connection, call: Call, delivery: Delivery) -> Response:
+    """202 with a delivery that is due now; kept for whoever asks for the same again."""
+    [shown] = await beside(tx, [delivery])
+    location = f"{call.context.base}/v1/deliveries/{delivery.id}"
+    answer = reply(view(shown, call.context), 202, {"location": location})
+    await call.keep(tx, answer)
+    return answer
 
 
 async def look(call: Call, delivery_id: str) -> dict[str, object]:

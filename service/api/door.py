@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeAlias
 
 import orjson
 
 from service.api.context import Limits
-from service.api.problems import CODES
+from service.api.intake import BODIES
+from service.api.problems import CODES, Problem
 from service.pipeline.callback import CallbackDesk, take, take_unread
 from service.pipeline.ledger import Recorded
 from service.providers.base import Provider
-from service.telemetry import failpoints
+from service.telemetry import failpoints, metrics, traces
+from service.telemetry.facts import tell
 from storage.errors import StorageError
 
 log = logging.getLogger("taskrelay.callback")
@@ -26,27 +29,47 @@ log = logging.getLogger("taskrelay.callback")
 Message: TypeAlias = dict[str, Any]
 Headers: TypeAlias = Collection[tuple[bytes, bytes]]
 LONGEST_PATH = 400
+TROUBLE = frozenset({"too_large", "encoded", "too_slow", "unavailable", "error"})
+
+_SECONDS = metrics.callback_seconds.labels()
+
+
+NOBODY = b"req_" + b"0" * 26  # stands where a request's own id comes; as long, so that the length is right
 
 
 class Said:
-    """A whole response, built once."""
+    """A whole response, built once but for the id of the request."""
 
-    __slots__ = ("body", "start")
+    __slots__ = ("_body", "_headers", "_start", "result")
 
     def __init__(
-        self, status: int, body: bytes, *more: tuple[bytes, bytes], media_type: bytes = b"application/json"
+        self,
+        status: int,
+        body: bytes,
+        *more: tuple[bytes, bytes],
+        media_type: bytes = b"application/json",
+        result: str = "kept",
     ) -> None:
+        self.result = result  # as it is counted
         headers = [
             (b"content-type", media_type),
             (b"content-length", str(len(body)).encode()),
             (b"x-content-type-options", b"nosniff"),
             *more,
         ]
-        self.start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-        self.body: Message = {"type": "http.response.body", "body": body}
+        self._start: Message = {"type": "http.response.start", "status": status}
+        self._headers = headers
+        self._body = body
+
+    def to(self, request_id: str) -> tuple[Message, Message]:
+        """The two messages of an answer to this request. A refusal names it in its body too, as every problem does."""
+        stated = request_id.encode("ascii")
+        headers = [*self._headers, (b"x-request-id", stated)]
+        body = self._body.replace(NOBODY, stated, 1) if len(self._body) > 2 else self._body
+        return {**self._start, "headers": headers}, {"type": "http.response.body", "body": body}
 
 
-def _refusal(code: str, detail: str, base: str, *more: tuple[bytes, bytes]) -> Said:
+def _refusal(result: str, code: str, detail: str, base: str, *more: tuple[bytes, bytes]) -> Said:
     kind = CODES[code]
     body = {
         "type": f"{base}/docs/problems#{code}",
@@ -54,8 +77,9 @@ def _refusal(code: str, detail: str, base: str, *more: tuple[bytes, bytes]) -> S
         "status": kind.status,
         "detail": detail,
         "code": code,
+        "request_id": NOBODY.decode(),
     }
-    return Said(kind.status, orjson.dumps(body), *more, media_type=b"application/problem+json")
+    return Said(kind.status, orjson.dumps(body), *more, media_type=b"application/problem+json", result=result)
 
 
 class Door:
@@ -67,39 +91,63 @@ class Door:
         limits: Limits,
         base: str,
         refused: Callable[[StorageError], None] = lambda error: None,
+        *,
+        mint: Callable[[str], str],
     ) -> None:
-        """`refused`: hears of every push that could not be stored."""
+        """`refused`: hears of every push that could not be stored. `mint`: a new id for a prefix."""
+        self._mint = mint
         self._desk = desk
         self._refused = refused
         self._most = limits.callback_bytes
         self._body_seconds = limits.body_seconds
         again = (b"retry-after", b"5")
         self._kept = Said(200, b"{}")
-        self._orphan = Said(202, b"{}")
-        self._not_post = _refusal("method_not_allowed", "This path takes POST.", base, (b"allow", b"POST"))
-        self._nothing = _refusal("not_found", "There is nothing at this path.", base)
-        self._too_large = _refusal("too_large", f"At most {self._most} bytes. We ask for the state instead.", base)
-        self._encoded = _refusal("unsupported_media_type", "Send it unencoded. We ask for the state instead.", base)
-        self._too_slow = _refusal("too_slow", "The body did not arrive in time.", base, (b"connection", b"close"))
-        self._unavailable = _refusal("unavailable", "It could not be stored just now. Send it again.", base, again)
-        self._internal = _refusal("internal", "Something went wrong here. Send it again.", base, again)
+        self._orphan = Said(202, b"{}", result="orphan")
+        self._not_post = _refusal("not_post", "method_not_allowed", "This path takes POST.", base, (b"allow", b"POST"))
+        self._nothing = _refusal("unknown", "not_found", "There is nothing at this path.", base)
+        self._too_large = _refusal(
+            "too_large", "too_large", f"At most {self._most} bytes. We ask for the state instead.", base
+        )
+        self._encoded = _refusal(
+            "encoded", "unsupported_media_type", "Send it unencoded. We ask for the state instead.", base
+        )
+        slow = "The body did not arrive in time."
+        self._too_slow = _refusal("too_slow", "too_slow", slow, base, (b"connection", b"close"))
+        full = "It could not be stored just now. Send it again."
+        self._unavailable = _refusal("unavailable", "unavailable", full, base, again)
+        self._internal = _refusal("error", "internal", "Something went wrong here. Send it again.", base, again)
 
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
+        began = time.perf_counter()
         try:
             said = await self._answer(scope, receive)
         except StorageError as error:
             self._refused(error)
+            said = self._unavailable
+        except Problem:  # no room for one body more
             said = self._unavailable
         except TimeoutError:
             said = self._too_slow
         except Exception:
             log.exception("a push could not be taken")
             said = self._internal
+        self._count(scope["path"], said, time.perf_counter() - began)
         if said is not None:
-            await send(said.start)
-            await send(said.body)
+            for message in said.to(self._mint("req")):
+                await send(message)
+
+    def _count(self, path: str, said: Said | None, seconds: float) -> None:
+        """Count a push, and say which was refused. Of a stranger's only in detail: they may be as many as they like."""
+        named = path.split("/", 3)[2]
+        provider = named if named in self._desk.providers else "none"
+        result = said.result if said is not None else "gone"
+        metrics.callbacks.labels(provider, result).inc()
+        _SECONDS.observe(seconds)
+        level = logging.WARNING if result in TROUBLE else logging.DEBUG
+        if log.isEnabledFor(level):
+            tell(log, f"callback {result}", level, provider=provider, ms=round(seconds * 1000, 1))
 
     async def _answer(self, scope: Message, receive: Callable[[], Awaitable[Message]]) -> Said | None:
         """What to say, once that is true; None when the sender went away in the middle."""
@@ -126,8 +174,12 @@ class Door:
         if len(body) > self._most:
             return await self._refuse_size(provider, submission_id, f"more than {self._most}")
         failpoints.reach("before_push")
+        began = time.perf_counter()
         recorded: Recorded = await take(provider, submission_id, headers, body, self._desk)
         failpoints.reach("after_push")
+        if traces.on() and recorded.task is not None:
+            took, about = time.perf_counter() - began, recorded.task
+            traces.note("callback", about.traceparent, took, "server", task=about.id, provider=provider.name)
         return self._orphan if recorded.task is None else self._kept
 
     async def _stranger(self, token: str, receive: Callable[[], Awaitable[Message]]) -> Said | None:
@@ -148,12 +200,12 @@ class Door:
         if message["type"] == "http.request" and not message.get("more_body", False):
             return bytes(message.get("body", b""))  # nearly always: it came with the headers
         async with asyncio.timeout(self._body_seconds):
-            kept = bytearray()
-            while message["type"] == "http.request":
-                kept += message.get("body", b"")
-                if len(kept) > self._most or not message.get("more_body", False):
-                    return bytes(kept)
-                message = await receive()
+            with BODIES.body() as body:
+                while message["type"] == "http.request":
+                    body.take(message.get("body", b""))
+                    if len(body.kept) > self._most or not message.get("more_body", False):
+                        return bytes(body.kept)
+                    message = await receive()
         return None
 
 

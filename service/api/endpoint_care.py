@@ -26,24 +26,32 @@ from service.pipeline.orders import SECRET
 from service.pipeline.redelivery import Inactive, TooSoon, refuse_inactive, replay_failed, replay_missing, send_sample
 from storage import endpoint_secrets, endpoints, standing
 from storage.database import Connection
-from storage.records import Endpoint, EndpointSecret, EndpointStatus, LaneKind
+from storage.records import Delivery, Endpoint, EndpointSecret, EndpointStatus, LaneKind
 
 Changing = Callable[[Endpoint, int], Endpoint]
 
 STATS_OVER = 24 * HOUR
+REPLAY_SECONDS = 300.0  # far longer than the most that one request replays
 
 
 async def test(call: Call) -> Response:
     """POST /v1/endpoints/{id}/test: 202 with the delivery of a sample; its attempt stands there when it is made."""
     Query(call.request, ()).settle()
     endpoint_id = call.id("ep")
-    body = _members(await read_optional(call.request, call.context.limits), ("type",))
+    asked = await read_optional(call.request, call.context.limits)
+    await call.stated(asked)
+    body = _members(asked, ("type",))
     stated = body.get("type", EventType.TASK_SUCCEEDED.value)
     if stated not in TYPES:
         detail = "This must be one type of event: " + ", ".join(TYPES)
         raise Invalid([Fault(pointer="/type", detail=detail)])
+    answers: list[Response] = []
+
+    async def also(tx: Connection, made: Delivery) -> None:
+        answers[:] = [await deliveries.accepted(tx, call, made)]
+
     try:
-        made = await send_sample(call.context.recorder, endpoint_id, call.project_id, EventType(str(stated)))
+        made = await send_sample(call.recorder, endpoint_id, call.project_id, EventType(str(stated)), also=also)
     except TooSoon as soon:
         detail = f"An endpoint can be tested every 6 seconds. Try again in {soon.seconds}."
         raise Problem("too_soon", detail, headers={"retry-after": str(soon.seconds)}) from None
@@ -51,8 +59,7 @@ async def test(call: Call) -> Response:
         raise Problem("endpoint_inactive", str(inactive)) from None
     if made is None:
         raise absent("ep")
-    shown = await deliveries.look(call, made.id)
-    return reply(shown, 202, {"location": f"{call.context.base}/v1/deliveries/{made.id}"})
+    return answers[0]
 
 
 async def pause(call: Call) -> Response:
@@ -146,27 +153,44 @@ async def rotate(call: Call) -> Response:
     """POST /v1/endpoints/{id}/rotate: the endpoint with its new secret; the old one signs too for a while."""
     Query(call.request, ()).settle()
     context, endpoint_id = call.context, call.id("ep")
-    body = _members(await read_optional(call.request, context.limits), ("overlap_seconds", "secret"))
+    asked = await read_optional(call.request, context.limits)
+    await call.stated(asked)
+    body = _members(asked, ("overlap_seconds", "secret"))
     faults: list[Fault] = []
     overlap = overlap_of(body, faults)
     fresh = read_secret(body.get("secret"), context, faults)
     if faults:
         raise Invalid(faults)
+
+    def told(found: Endpoint, retires_at: int) -> Response:
+        return reply({**view(found, context), "secret": fresh, "old_secret_retires_at": iso(retires_at)})
+
+    return await renew(call, endpoint_id, fresh, overlap, told)
+
+
+async def renew(
+    call: Call, endpoint_id: str, fresh: str, overlap: int, told: Callable[[Endpoint, int], Response]
+) -> Response:
+    """Put a new secret in force; the old one signs beside it for `overlap` seconds. `told`: the answer, given until when."""
+    context = call.context
     sealed, now = context.keyring.seal(fresh, purpose=SECRET, nonce=context.entropy(NONCE_BYTES)), context.clock()
     retires_at = now + overlap * SECOND
 
-    async def unit(tx: Connection) -> Endpoint | None:
+    async def unit(tx: Connection) -> Response | None:
         found = await endpoints.lock(tx, endpoint_id, call.project_id)
-        if found is not None:
-            await endpoint_secrets.rotate(tx, endpoint_id, sealed, now=now, retires_at=retires_at, most=OLD_MOST)
-            await noted(tx, call, "endpoint.rotate", endpoint_id, now, overlap_seconds=overlap)
-        return found
+        if found is None:
+            return None
+        await endpoint_secrets.rotate(tx, endpoint_id, sealed, now=now, retires_at=retires_at, most=OLD_MOST)
+        await noted(tx, call, "endpoint.rotate", endpoint_id, now, overlap_seconds=overlap)
+        answer = told(found, retires_at)
+        await call.keep(tx, answer, secret=True)
+        return answer
 
-    found = await context.database.write(unit)
-    if found is None:
+    answer = await call.database.write(unit)
+    if answer is None:
         raise absent("ep")
     context.ring((LaneKind.ENDPOINT, endpoint_id), now)
-    return reply({**view(found, context), "secret": fresh, "old_secret_retires_at": iso(retires_at)})
+    return answer
 
 
 async def stats(call: Call) -> Response:
@@ -211,7 +235,9 @@ async def replay(call: Call) -> Response:
     """POST /v1/endpoints/{id}/replay: 202 with how many deliveries were made due."""
     Query(call.request, ()).settle()
     context, endpoint_id = call.context, call.id("ep")
-    body = _members(await read_json(call.request, context.limits), ("which", "since"))
+    asked = await read_json(call.request, context.limits)
+    await call.stated(asked)
+    body = _members(asked, ("which", "since"))
     faults: list[Fault] = []
     which, stated = body.get("which"), body.get("since")
     if which not in ("missing", "failed"):
@@ -221,6 +247,11 @@ async def replay(call: Call) -> Response:
         faults.append(Fault(pointer="/since", detail="This must be an instant such as 2026-11-20T21:10:00Z."))
     if faults or since is None:
         raise Invalid(faults)
+    return await call.in_steps(lambda: _replay(call, endpoint_id, str(which), since), seconds=REPLAY_SECONDS)
+
+
+async def _replay(call: Call, endpoint_id: str, which: str, since: int) -> Response:
+    context = call.context
     found = await context.database.read(lambda tx: endpoints.get(tx, endpoint_id, call.project_id))
     if found is None:
         raise absent("ep")

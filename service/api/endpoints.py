@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import orjson
 from starlette.responses import Response
 
 from service.api.body import read_json
-from service.api.call import Call, absent, listing, reply
+from service.api.call import Call, absent, listed, reply
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query, cursor
@@ -33,9 +34,24 @@ CURSOR = re.compile(r"ep_[0-9A-Z]{26}")
 async def create(call: Call) -> Response:
     """POST /v1/endpoints: 201, with the secret this once."""
     Query(call.request, ()).settle()
-    context, now = call.context, call.context.clock()
-    stated = settings_of(await read_json(call.request, context.limits), context, besides=["secret"], needed=["url"])
+    context = call.context
+    body = await read_json(call.request, context.limits)
+    await call.stated(body)
+    stated = settings_of(body, context, besides=["secret"], needed=["url"])
     secret = str(stated.pop("secret", None) or read_secret(None, context, []))
+
+    def told(made: Endpoint) -> Response:
+        headers = {"location": f"{context.base}/v1/endpoints/{made.id}"}
+        return reply({**view(made, context), "secret": secret}, 201, headers)
+
+    return await subscribe(call, stated, secret, told)
+
+
+async def subscribe(
+    call: Call, stated: Mapping[str, object], secret: str, told: Callable[[Endpoint], Response]
+) -> Response:
+    """Store a new endpoint with its first secret, and `told` of it as the answer. `stated`: as `settings_of` read it."""
+    context, now = call.context, call.context.clock()
     sealed = context.keyring.seal(secret, purpose=SECRET, nonce=context.entropy(NONCE_BYTES))
     endpoint = Endpoint(
         id=context.mint("ep"),
@@ -45,6 +61,7 @@ async def create(call: Call) -> Response:
         **stated,  # type: ignore[arg-type]  # read and judged field by field in settings_of
     )
     spare = spare_key(call, endpoint.signatures, now)
+    answer = told(endpoint)
 
     async def unit(tx: Connection) -> bool:
         if not await endpoints.insert_within(tx, endpoint, most=context.limits.endpoints):
@@ -54,15 +71,15 @@ async def create(call: Call) -> Response:
         row = EndpointSecret(endpoint_id=endpoint.id, number=1, sealed=sealed, created_at=now)
         await endpoint_secrets.insert(tx, row)
         await noted(tx, call, "endpoint.create", endpoint.id, now)
+        await call.keep(tx, answer, secret=True)
         return True
 
-    if not await context.database.write(unit):
+    if not await call.database.write(unit):
         raise Problem(
             "endpoint_limit",
             f"A project has at most {context.limits.endpoints} endpoints. Delete one that is not needed.",
         )
-    headers = {"location": f"{context.base}/v1/endpoints/{endpoint.id}"}
-    return reply({**view(endpoint, context), "secret": secret}, 201, headers)
+    return answer
 
 
 def spare_key(call: Call, signatures: str, now: int) -> SigningKey | None:
@@ -84,7 +101,7 @@ async def page(call: Call) -> Response:
     )
     kept, more = found[:limit], len(found) > limit
     views = [view(one, call.context) for one in kept]
-    return reply(listing(views, has_more=more, next=cursor(kept[-1].id) if more else None))
+    return listed(call, views, has_more=more, next=cursor(kept[-1].id) if more else None)
 
 
 async def one(call: Call) -> Response:
@@ -102,7 +119,12 @@ async def change(call: Call) -> Response:
     Query(call.request, ()).settle()
     context, endpoint_id = call.context, call.id("ep")
     stated = settings_of(await read_json(call.request, context.limits), context)
-    now = context.clock()
+    return reply(view(await rewrite(call, endpoint_id, stated), context))
+
+
+async def rewrite(call: Call, endpoint_id: str, stated: Mapping[str, object]) -> Endpoint:
+    """Change what is stated, as `settings_of` read it. Returns the endpoint as it is then."""
+    context, now = call.context, call.context.clock()
     spare = spare_key(call, str(stated.get("signatures", V1)), now)
 
     async def unit(tx: Connection) -> Endpoint | None:
@@ -122,14 +144,19 @@ async def change(call: Call) -> Response:
     if changed is None:
         raise absent("ep")
     context.ring((LaneKind.ENDPOINT, endpoint_id), now)  # its lane reads it again
-    return reply(view(changed, context))
+    return changed
 
 
 async def delete(call: Call) -> Response:
     """DELETE /v1/endpoints/{id}: 204, and 204 again, because a client whose first answer got lost must be able to ask twice."""
     Query(call.request, ()).settle()
-    context, endpoint_id = call.context, call.id("ep")
-    now = context.clock()
+    await unsubscribe(call, call.id("ep"))
+    return Response(status_code=204)
+
+
+async def unsubscribe(call: Call, endpoint_id: str) -> None:
+    """Delete an endpoint; one that is deleted already stays so."""
+    context, now = call.context, call.context.clock()
 
     async def unit(tx: Connection) -> bool:
         if await endpoints.delete(tx, endpoint_id, call.project_id, now=now):
@@ -141,7 +168,6 @@ async def delete(call: Call) -> Response:
     if not await context.database.write(unit):
         raise absent("ep")
     context.ring((LaneKind.ENDPOINT, endpoint_id), now)  # what the lane holds in memory is not to be sent any more
-    return Response(status_code=204)
 
 
 async def noted(tx: Connection, call: Call, action: str, endpoint_id: str, now: int, **detail: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from starlette.responses import Response
 
-from service.api.call import ID, Call, absent, listing, reply
+from service.api.call import ID, Call, absent, listed
 from service.api.problems import Problem
 from service.api.query import POSITION, Query, decoded, position_cursor
 from service.core.events import EventType
@@ -57,12 +57,11 @@ async def page(call: Call) -> Response:
     )
     kept = found.events[:limit]
     more = len(found.events) > limit
-    return reply(
-        listing(
-            [orjson.Fragment(event.body) for event in kept],
-            has_more=more,
-            next=position_cursor(feed.position(kept[-1]) if more else found.end),
-        )
+    return listed(
+        call,
+        [orjson.Fragment(event.body) for event in kept],
+        has_more=more,
+        next=position_cursor(feed.position(kept[-1]) if more else found.end),
     )
 
 
@@ -75,7 +74,7 @@ async def _newest_first(call: Call, wanted: EventFilter, before: int | None, lim
     kept = found[:limit]
     last = feed.position(kept[-1]) if kept else bounds.newest if before is None else before
     views = [orjson.Fragment(event.body) for event in kept]
-    return reply(listing(views, has_more=len(found) > limit, next=position_cursor(last)))
+    return listed(call, views, has_more=len(found) > limit, next=position_cursor(last))
 
 
 async def one(call: Call) -> Response:

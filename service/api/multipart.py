@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from service.api.intake import receive, refuse_encoded
 from service.api.problems import Problem
 from service.core.request import Fault, Invalid, pointer
 
@@ -33,6 +33,23 @@ class Form:
     file: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a form: the field it is for, whether it came as a file, and its bytes."""
+
+    name: str
+    is_file: bool
+    content: bytes = field(repr=False)
+
+
+async def read_parts(request: Request, *, most: int, beside: int, many: int, seconds: float) -> list[Part]:
+    """Every part of the form in a body, in order; what they mean is for the caller to judge. `most`: bytes of its file,
+    `beside`: of the rest. Raises `Problem`."""
+    boundary = _boundary(request)
+    body = await _read(request, most + beside, most, seconds)
+    return [Part(*_name(head), content) for head, content in _parts(body, boundary, many)]
+
+
 async def read_form(request: Request, *, file: str, fields: frozenset[str], most: int, seconds: float) -> Form:
     """The form in a body. `file`: the field that holds the file; `fields`: texts that may stand beside it.
 
@@ -44,8 +61,7 @@ async def read_form(request: Request, *, file: str, fields: frozenset[str], most
 
 
 def _boundary(request: Request) -> bytes:
-    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise Problem("unsupported_media_type", "Send the body without Content-Encoding.")
+    refuse_encoded(request)
     found = _BOUNDARY.fullmatch(request.headers.get("content-type", ""))
     if found is None:
         raise Problem("unsupported_media_type", 'Send a form: multipart/form-data with the image in the field "file".')
@@ -53,23 +69,10 @@ def _boundary(request: Request) -> bytes:
 
 
 async def _read(request: Request, limit: int, most: int, seconds: float) -> bytes:
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > limit:
-        raise too_large(most)
-    kept = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                kept += chunk
-                if len(kept) > limit:
-                    raise too_large(most)
-    except TimeoutError:
-        detail = f"The body did not arrive within {seconds:g} seconds. Send it again."
-        raise Problem("too_slow", detail, headers={"connection": "close"}) from None
-    return bytes(kept)
+    return await receive(request, most=limit, seconds=seconds, too_large=too_large(most))
 
 
-def _parts(body: bytes, boundary: bytes) -> list[tuple[bytes, bytes]]:
+def _parts(body: bytes, boundary: bytes, many: int = MANY) -> list[tuple[bytes, bytes]]:
     """Heads and contents: nothing before the first boundary, nothing but a line break after the last."""
     opening, between = b"--" + boundary, b"\r\n--" + boundary
     if not body.startswith(opening):
@@ -83,7 +86,7 @@ def _parts(body: bytes, boundary: bytes) -> list[tuple[bytes, bytes]]:
             return parts
         start = body.find(b"\r\n\r\n", at, at + HEAD_BYTES)
         end = body.find(between, max(start, at))
-        if body[at : at + 2] != b"\r\n" or start < 0 or end < start + 4 or len(parts) >= MANY:
+        if body[at : at + 2] != b"\r\n" or start < 0 or end < start + 4 or len(parts) >= many:
             raise _malformed()
         parts.append((body[at + 2 : start], body[start + 4 : end]))
         at = end + len(between)
@@ -92,7 +95,7 @@ def _parts(body: bytes, boundary: bytes) -> list[tuple[bytes, bytes]]:
 def _form(parts: list[tuple[bytes, bytes]], file: str, fields: frozenset[str], most: int) -> Form:
     form, faults = Form(), []
     for head, content in parts:
-        name = _name(head)
+        name, _ = _name(head)
         if name != file and name not in fields:
             known = " and ".join(sorted(fields))
             faults.append(Fault(pointer=pointer(name), detail=f"There is no such field. The form has {file}, {known}."))
@@ -111,14 +114,15 @@ def _form(parts: list[tuple[bytes, bytes]], file: str, fields: frozenset[str], m
     return form
 
 
-def _name(head: bytes) -> str:
-    """The field a part is for. Only the two headers that browsers and clients send are known."""
+def _name(head: bytes) -> tuple[str, bool]:
+    """The field a part is for, and whether it is a file. Only the two headers that browsers and clients send are known."""
     name: str | None = None
+    is_file = False
     for line in head.split(b"\r\n"):
         header, colon, value = line.partition(b":")
         match header.strip().lower():
             case b"content-disposition" if name is None and (found := _DISPOSITION.fullmatch(value.strip())):
-                name = found[1].decode("utf-8", errors="replace")
+                name, is_file = found[1].decode("utf-8", errors="replace"), bool(found[2])
             case b"content-type" if colon:
                 pass
             case b"content-length" if colon:
@@ -129,7 +133,7 @@ def _name(head: bytes) -> str:
                 raise _malformed()
     if name is None:
         raise _malformed()
-    return name
+    return name, is_file
 
 
 def _text(content: bytes) -> str:

@@ -58,9 +58,10 @@ class Public:
     async def root(self, request: Request) -> Response:
         """GET /: for somebody who opened the address in a browser."""
         base = self._context.base
-        return _said(
-            {"name": "taskrelay", "version": __version__, "api": f"{base}/v1", "problems": f"{base}/docs/problems"}
-        )
+        told: dict[str, object] = {"name": "taskrelay", "version": __version__, "api": f"{base}/v1"}
+        if self._context.docs:
+            told |= {"docs": f"{base}/docs", "openapi": f"{base}/openapi.json"}
+        return _said({**told, "problems": f"{base}/docs/problems"})
 
     async def problems(self, request: Request) -> Response:
         """GET /docs/problems: where the `type` of every error leads."""

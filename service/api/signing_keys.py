@@ -31,24 +31,26 @@ async def rotate(call: Call) -> Response:
     Query(call.request, ()).settle()
     context, now = call.context, call.context.clock()
     faults: list[Fault] = []
-    overlap = overlap_of(
-        read_members(await read_optional(call.request, context.limits), ("overlap_seconds",), faults), faults
-    )
+    body = await read_optional(call.request, context.limits)
+    await call.stated(body)
+    overlap = overlap_of(read_members(body, ("overlap_seconds",), faults), faults)
     if faults:
         raise Invalid(faults)
     fresh = fresh_key(context.keyring, call.project_id, now=now, mint=context.mint, entropy=context.entropy)
 
-    async def unit(tx: Connection) -> tuple[list[SigningKey], list[str]]:
+    async def unit(tx: Connection) -> tuple[Response, list[str]]:
         until = now + overlap * SECOND
         live = await signing_keys.rotate(tx, fresh, expires_at=until, most=OLD_MOST)
         act = call.by("signing_key.rotate", overlap_seconds=overlap, signing_key=fresh.id)
         await audit_trail.note(tx, act, project_id=call.project_id, now=now, mint=context.mint)
-        return live, await signing_keys.signed_endpoints(tx, call.project_id)
+        answer = reply({**view(fresh), "retiring": [view(one) for one in live if one.id != fresh.id]})
+        await call.keep(tx, answer)
+        return answer, await signing_keys.signed_endpoints(tx, call.project_id)
 
-    live, signed = await context.database.write(unit)
+    answer, signed = await call.database.write(unit)
     for endpoint in signed:
         context.ring((LaneKind.ENDPOINT, endpoint), now)  # its lane reads its keys again
-    return reply({**view(fresh), "retiring": [view(one) for one in live if one.id != fresh.id]})
+    return answer
 
 
 def view(key: SigningKey) -> dict[str, object]:

@@ -144,7 +144,7 @@ class Reader:
 
     async def _prove(self) -> None:
         """The key as it is by now: a stream must not outlive it for long. Raises `Problem`."""
-        key = await auth.identify(self.call.request.scope["headers"], self.call.context.database)
+        key = await auth.identify(self.call.request.scope, self.call.context)
         auth.demand(key, auth.ANYBODY)
 
     async def _send(self, part: bytes) -> None:

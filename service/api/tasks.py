@@ -1,4 +1,4 @@
-"""/v1/tasks: create, list, read, follow, cancel. How a purchase in doubt is settled stands in `resolve`."""
+"""/v1/tasks: list, read, follow, cancel. How one is created stands in `creation`, how a purchase in doubt is settled in `resolve`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
-from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api import story
-from service.api.body import read_json
-from service.api.call import Call, absent, listing, reply
+from service.api.call import Call, absent, listed, reply
 from service.api.context import Context
 from service.api.problems import Problem
 from service.api.query import Query, cursor
@@ -24,9 +22,6 @@ from service.core.following import Facts, Next, next_step
 from service.core.observation import Actor, Claim, Observation, Reading, Source
 from service.core.schedule import Breaker
 from service.core.times import SECOND, iso
-from service.pipeline import create as creating
-from service.pipeline.create import Created
-from service.pipeline.preview import Bid, preview
 from storage import account_tasks, callbacks, lanes, listings, submissions, tasks
 from storage.database import Connection
 from storage.listings import TaskFilter
@@ -34,7 +29,6 @@ from storage.records import Lane, LaneKind, Submission, Task, TaskStatus
 
 CURSOR = re.compile(r"task_[0-9A-Z]{26}")
 FILTERS = ("limit", "after", "status", "provider", "account", "reference", "created_after", "created_before")
-WAIT = re.compile(r"""\s*wait\s*=\s*"?([0-9]{1,6})"?\s*(?:;.*)?""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,35 +39,6 @@ class Seen:
     submissions: tuple[Submission, ...] = ()
     lane: Lane | None = None
     open_jobs: int = 0  # at its account, where it waits to be one
-
-
-async def create(call: Call) -> Response:
-    """POST /v1/tasks: 202, or 200 when the client preferred to wait and the task has ended."""
-    query = Query(call.request, ("dry_run",))
-    dry = query.choice("dry_run", ("true", "false")) == "true"
-    query.settle()  # dry_run misspelt, were it ignored, would buy
-    context = call.context
-    preferred = preferred_wait(call.request, context.limits.wait_seconds)
-    body = await read_json(call.request, context.limits)
-    if dry:
-        bids = await preview(
-            creating.read(body, context.creating()), call.project_id, context.creating(), context.client
-        )
-        return reply({"object": "dry_run", **_bid(bids[0]), "fallbacks": [_bid(bid) for bid in bids[1:]]})
-
-    async def also(tx: Connection, made: Created) -> None:
-        """Nothing yet."""
-
-    request = creating.read(body, context.creating())
-    made = await creating.create(request, call.project_id, context.creating(), also=also)
-    seen = Seen(task=made.task, lane=made.lane)
-    if preferred:
-        seen = await _follow(call, made.task.id, preferred, None)
-    ended = seen.task.finished_at is not None
-    headers = {"location": f"{context.base}/v1/tasks/{made.task.id}", **_come_back(seen, context)}
-    if ended:
-        headers["preference-applied"] = f"wait={preferred}"
-    return reply(view(seen, context), 200 if ended else 202, headers)
 
 
 async def page(call: Call) -> Response:
@@ -96,7 +61,7 @@ async def page(call: Call) -> Response:
     )
     shown, more = found[:limit], len(found) > limit
     next = cursor(shown[-1].id) if more else None
-    return reply(listing([_plain(task, call.context) for task in shown], has_more=more, next=next))
+    return listed(call, [_plain(task, call.context) for task in shown], has_more=more, next=next)
 
 
 async def one(call: Call) -> Response:
@@ -105,10 +70,10 @@ async def one(call: Call) -> Response:
     seconds = query.whole("wait", 0, call.context.limits.wait_seconds, 0)
     query.settle()
     known = call.request.headers.get("if-none-match")
-    seen = await _follow(call, call.id("task"), seconds, known)
+    seen = await follow(call, call.id("task"), seconds, known)
     body = orjson.dumps(view(seen, call.context))
     tag = _tag(body)
-    headers = {"etag": tag, "cache-control": "private, no-cache", **_come_back(seen, call.context)}
+    headers = {"etag": tag, "cache-control": "private, no-cache", **come_back(seen, call.context)}
     if known is not None and _names(known, tag):
         return Response(status_code=304, headers=headers)
     return Response(body, 200, headers, media_type="application/json")
@@ -178,7 +143,7 @@ async def read(call: Call, task_id: str) -> Seen:
     return seen
 
 
-async def _follow(call: Call, task_id: str, seconds: float, known: str | None) -> Seen:
+async def follow(call: Call, task_id: str, seconds: float, known: str | None) -> Seen:
     """The task now, or when there is news within the time."""
 
     def enough(seen: Seen) -> bool:
@@ -189,15 +154,6 @@ async def _follow(call: Call, task_id: str, seconds: float, known: str | None) -
     return await call.context.watch.until(task_id, lambda: read(call, task_id), enough, seconds=seconds)
 
 
-def preferred_wait(request: Request, most: int) -> int | None:
-    """N of `Prefer: wait=N` (RFC 7240), at most `most`. What cannot be read is no preference."""
-    for stated in request.headers.getlist("prefer"):
-        for preference in stated.split(","):
-            if found := WAIT.fullmatch(preference):
-                return min(int(found[1]), most)
-    return None
-
-
 # Showing
 
 
@@ -205,22 +161,6 @@ def _plain(task: Task, context: Context) -> dict[str, object]:
     output_url = context.output_url(task.id) if task.outputs else None
     shown = task_view(task, public_url=context.base, output_url=output_url)
     return shown if task.erased_at is None else {**shown, "erased_at": iso(task.erased_at)}
-
-
-def _bid(bid: Bid) -> dict[str, object]:
-    """What would be sent to one of those who may be asked, and what it would cost."""
-    one, sent = bid.candidate, bid.request
-    return {
-        "provider": one.provider,
-        "account": one.account,
-        "model": one.model,
-        "input": orjson.Fragment(one.input),
-        "request": None
-        if sent is None
-        else {"method": sent.method, "url": sent.url, "headers": dict(sent.headers), "body": sent.body},
-        "cannot_be_sent": bid.why,
-        "cost": bid.cost,
-    }
 
 
 def view(seen: Seen, context: Context) -> dict[str, object]:
@@ -272,7 +212,7 @@ def following(seen: Seen, context: Context) -> Next | None:
     return next_step(task, facts)
 
 
-def _come_back(seen: Seen, context: Context) -> dict[str, str]:
+def come_back(seen: Seen, context: Context) -> dict[str, str]:
     """When it is worth asking again after a task that goes on."""
     if seen.task.finished_at is not None:
         return {}

@@ -6,7 +6,7 @@ import re
 
 from starlette.responses import Response
 
-from service.api.call import Call, listing, reply
+from service.api.call import Call, listed
 from service.api.problems import Problem
 from service.api.query import Query, cursor
 from service.core import ids
@@ -49,8 +49,8 @@ async def page(call: Call) -> Response:
     shown = names[start : start + limit]
     more = start + limit < len(names)
     views = [{"object": "usage", "group": _group(by, name), **view(found[name])} for name in shown]
-    body = listing(views, has_more=more, next=cursor(f"groups {start + limit}") if more else None)
-    return reply({**body, "group_by": by, "since": iso(since), "until": iso(until)})
+    next = cursor(f"groups {start + limit}") if more else None
+    return listed(call, views, has_more=more, next=next, group_by=by, since=iso(since), until=iso(until))
 
 
 async def gather(call: Call, by: str, since: int, until: int) -> dict[str | None, Usage]:

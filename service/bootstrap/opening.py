@@ -18,7 +18,7 @@ from service.net.resolver import Resolver
 from service.net.sender import Sender
 from service.pipeline.drill import drill
 from service.settings import Settings
-from service.telemetry import failpoints
+from service.telemetry import failpoints, metrics
 from storage import lanes as lane_rows
 from storage import projects, seals
 from storage.database import Database
@@ -56,6 +56,7 @@ async def serving(
     sender = ports.sender or Sender(
         policy, resolvers[0], user_agent=USER_AGENT, timeout_seconds=settings.timing.attempt_timeout_seconds
     )
+    database.watched(_committed)
     service = wire(settings, database, keyring, policy, client, sender, installation, ports)
     try:
         await _refuse_wrong_clock(service)
@@ -67,11 +68,18 @@ async def serving(
         await service.wakeups.close()
         with suppress(StorageError):  # some examples less
             await service.durations.store()
+        with suppress(StorageError):  # the last minute of it
+            await service.key_use.store(database)
         failpoints.reach("after_stop")
         await client.aclose()
         await sender.aclose()
         for resolver in resolvers:
             resolver.close()
+
+
+def _committed(units: int, seconds: float) -> None:
+    metrics.database_group_writes.labels().observe(units)
+    metrics.database_commit_seconds.labels().observe(seconds)
 
 
 async def _refuse_moved(database: Database) -> None:

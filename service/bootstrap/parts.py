@@ -14,6 +14,8 @@ from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.durations import EVERY_SECONDS, Durations
 from service.pipeline.duties import Duties
+from service.pipeline.key_use import EVERY_SECONDS as KEY_USE_EVERY_SECONDS
+from service.pipeline.key_use import KeyUse
 from service.pipeline.lanes import Lanes
 from service.pipeline.ledger import LaneKey
 from service.pipeline.neighbours import Neighbours
@@ -57,6 +59,7 @@ class Service:
     neighbours: Neighbours
     skew: Skew
     duties: Duties
+    key_use: KeyUse
     client: ProviderClient
 
     def ring(self, key: LaneKey, at: int) -> None:
@@ -70,6 +73,9 @@ class Service:
         durations = Loop(name="durations", run_once=self.durations.run_once, every_seconds=EVERY_SECONDS)
         skew = Loop(name="skew", run_once=self.skew.run_once, every_seconds=SKEW_EVERY_SECONDS)
         everywhere = [durations] if self.wakeups.alone else [durations, skew]
+        if "api" in self.settings.roles:
+            use = Loop(name="key use", run_once=self._store_key_use, every_seconds=KEY_USE_EVERY_SECONDS)
+            everywhere.append(use)
         if "work" not in self.settings.roles:
             return everywhere
         return [
@@ -90,6 +96,10 @@ class Service:
         """What this replica runs until it stops: its lanes, where it works; an ear for others, where there are any."""
         found: list[Callable[[], Awaitable[None]]] = [] if self.wakeups.alone else [self.neighbours.run]
         return [self.lanes.run, *found] if "work" in self.settings.roles else found
+
+    async def _store_key_use(self) -> int:
+        await self.key_use.store(self.database)
+        return 0  # once a minute, however many were used
 
     async def _heartbeat(self) -> int:
         await self.lanes.heartbeat()

@@ -21,6 +21,7 @@ from service.pipeline.account import AccountLane
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.durations import Durations
 from service.pipeline.duties import Duties
+from service.pipeline.key_use import KeyUse
 from service.pipeline.lanes import Lanes, Worker
 from service.pipeline.ledger import AccountRules, Batch, Desk
 from service.pipeline.neighbours import Neighbours
@@ -101,6 +102,7 @@ def wire(
         neighbours=neighbours,
         skew=Skew(database, clock=clock, judged=lanes.fit),
         duties=Duties(database, owner=owner, clock=clock, alone=wakeups.alone),
+        key_use=KeyUse(),
         client=client,
     )
 

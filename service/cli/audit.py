@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from json import dumps
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from service.cli.client import HERE, Api, Key, Url
-from service.cli.tasks import After, Filter, Limit, more
+from service.cli.lists import After, All, Filter, Limit, listed, more
 from service.cli.terminal import FAILED, Json, columns, console, say, show
+from service.cli.when import MaybeSince, maybe_instant
 
 app = typer.Typer(help="Is anything missing? Exit 1 when something is that nobody can explain.")
 
@@ -45,10 +46,7 @@ LEDGER: tuple[tuple[str, str], ...] = (
 @app.callback(invoke_without_command=True)
 def audit(
     context: typer.Context,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="INSTANT", help="Only from then on, such as 2026-11-20T21:10:00Z.", show_default=False),
-    ] = None,
+    since: MaybeSince = None,
     url: Url = HERE,
     key: Key = "",
     json: Json = False,
@@ -56,8 +54,9 @@ def audit(
     """Hold what is owed and bought against what is there. Exit 1 when something is that nobody can explain."""
     if context.invoked_subcommand is not None:
         return
+    start = maybe_instant(since, "--since")
     with Api(url, key) as api:
-        found = _whole(api, since, quiet=json)
+        found = _whole(api, start, quiet=json)
     if json:
         show(found)
     else:
@@ -72,13 +71,15 @@ def log(
     endpoint: Filter = None,
     limit: Limit = 50,
     after: After = None,
+    every: All = False,
     url: Url = HERE,
     key: Key = "",
     json: Json = False,
 ) -> None:
     """Show who ordered what, newest first."""
     with Api(url, key) as api:
-        page = api.get("/v1/audit/log", {"task": task, "endpoint": endpoint, "limit": limit, "after": after})
+        wanted = {"task": task, "endpoint": endpoint}
+        page = listed(api, "/v1/audit/log", wanted, limit=limit, after=after, whole=every, quiet=json)
     if json:
         show(page)
         return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,7 +14,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from service.cli.terminal import FAILED, UNREACHABLE, USAGE, Stop
+from service import __version__
+from service.cli.refusal import NOTHING_THERE, advice, refusal, unanswered, unreachable
+from service.cli.terminal import FAILED, UNREACHABLE, USAGE, Stop, note
 
 if TYPE_CHECKING:
     import httpx
@@ -33,8 +37,13 @@ Key = Annotated[
     ),
 ]
 
-TRIES = 3  # of a question whose answer got lost
+TRIES = 3  # of a question whose answer got lost, or that could not be answered just now
 LONGEST_ANSWER_SECONDS = 30.0
+WAIT_AT_ONCE, WAIT_IN_ALL = 60.0, 120.0  # seconds: a limit that asks for more is told instead
+LIMITED = frozenset(
+    {409, 429}
+)  # nothing was done; a conflict that says when to come back is our own earlier try, still at work
+BUSY = frozenset({502, 503, 504})  # says nothing of whether an order was carried out, so only questions are repeated
 
 
 @dataclass(slots=True)
@@ -43,12 +52,11 @@ class Api:
 
     url: str
     key: str = field(repr=False)
+    pause: Callable[[float], None] = field(default=time.sleep, repr=False)
     _client: httpx.Client | None = field(default=None, repr=False)
 
     def __enter__(self) -> Api:
         import httpx
-
-        from service import __version__
 
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -78,7 +86,8 @@ class Api:
     def content(self, path: str) -> bytes:
         """An answer byte for byte."""
         reply = self._sent("GET", path)
-        _accepted(reply)
+        if not reply.is_success:
+            self._accepted(reply)
         return reply.content
 
     @contextmanager
@@ -97,11 +106,20 @@ class Api:
         """What is there once it differs from what `tag` stands for, or None when the time is over; and its tag."""
         reply = self._sent("GET", path, params={"wait": seconds}, headers={"if-none-match": tag} if tag else {})
         known = reply.headers.get("etag")
-        return (None, tag) if reply.status_code == 304 else (_accepted(reply), known)
+        return (None, tag) if reply.status_code == 304 else (self._accepted(reply), known)
+
+    def create(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Create something, once: under an Idempotency-Key of its own a repeat is answered with what the first one made."""
+        key = {"idempotency-key": f'"{secrets.token_hex(16)}"'}
+        return self._asked("POST", path, tries=TRIES, json=dict(body), headers=key)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None) -> Any:
-        """Create something, or order it. Sent once: whether a lost answer meant yes is looked up, not guessed."""
+        """Order something. Sent once: whether a lost answer meant yes is looked up, not guessed."""
         return self._asked("POST", path, json=dict(body or {}), params=_given(query or {}))
+
+    def upload(self, path: str, name: str, content: bytes, fields: Mapping[str, str]) -> Any:
+        """Send a file as a form."""
+        return self._asked("POST", path, files={"file": (name, content)}, data=dict(fields))
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
         """Set what the body says. The same again changes nothing, so a lost answer is asked for again."""
@@ -110,50 +128,74 @@ class Api:
     def delete(self, path: str) -> Any:
         return self._asked("DELETE", path)
 
-    def _asked(self, method: str, path: str, **request: Any) -> Any:
-        return _accepted(self._sent(method, path, **request))
+    def _asked(self, method: str, path: str, *, tries: int | None = None, **request: Any) -> Any:
+        return self._accepted(self._sent(method, path, tries=tries, **request))
 
-    def _sent(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """The answer, whatever it says. A lost one is asked for again only when asking changes nothing."""
+    def _sent(self, method: str, path: str, *, tries: int | None = None, **request: Any) -> httpx.Response:
+        """The answer, whatever it says. A lost one is asked for again only when asking twice does nothing twice."""
         import httpx
 
         assert self._client is not None
-        for remaining in reversed(range(1 if method == "POST" else TRIES)):
+        left = tries or (1 if method == "POST" else TRIES)
+        waited, lost = 0.0, False
+        while True:
             try:
-                return self._client.request(method, path, **request)
+                reply = self._client.request(method, path, **request)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-                raise Stop(_unreachable(self.url, why(error)), UNREACHABLE) from None
+                text = unanswered(self.url, method, why(error)) if lost else unreachable(self.url, error, why(error))
+                raise Stop(text, UNREACHABLE) from None
             except httpx.TransportError as error:
-                if not remaining:
-                    raise Stop(_unanswered(self.url, method, why(error)), UNREACHABLE) from None
-        raise AssertionError("every try either returns or raises")
+                lost, left = True, left - 1
+                if not left:
+                    raise Stop(unanswered(self.url, method, why(error)), UNREACHABLE) from None
+                continue
+            left -= reply.status_code in BUSY
+            wait = _wait(reply) if left else None
+            if wait is None or waited + wait > WAIT_IN_ALL:
+                return reply
+            note(f"{_reason(reply)}; asking again in {wait:g} s")
+            self.pause(wait)
+            waited += wait
+
+    def _accepted(self, reply: httpx.Response) -> Any:
+        """What was answered, or `Stop` with why it was refused and what to do."""
+        if reply.is_success:
+            return _document(reply) if reply.content else None
+        text, code, facts = refusal(reply)
+        about = self._about() if reply.status_code in NOTHING_THERE else None
+        more = advice(reply.status_code, key=self.key, about=about, version=__version__)
+        raise Stop(f"{text}\n    {more}" if more else text, code, facts)
+
+    def _about(self) -> Mapping[str, Any] | None:
+        """What the other side calls itself, if it says so at once."""
+        import httpx
+
+        assert self._client is not None
+        try:
+            said = self._client.get("/", timeout=2.0).json()
+        except (httpx.HTTPError, ValueError, RecursionError):
+            return None
+        return said if isinstance(said, dict) else {}
+
+
+def _wait(reply: httpx.Response) -> float | None:
+    """Seconds after which the same may be asked again. None: it is answered, or asking again is no use."""
+    if reply.status_code not in LIMITED and reply.status_code not in BUSY:
+        return None
+    said = reply.headers.get("retry-after", "")
+    if not (said.isascii() and said.isdecimal() and len(said) <= 6):
+        return None if reply.status_code in LIMITED else 1.0
+    return max(float(said), 0.1) if float(said) <= WAIT_AT_ONCE else None
+
+
+def _reason(reply: httpx.Response) -> str:
+    """Why not just now, in a line."""
+    return refusal(reply)[0].splitlines()[0].rstrip(".")
 
 
 def why(error: Exception) -> str:
     """What an error of the network says, or at least what it is called."""
     return str(error) or type(error).__name__
-
-
-def _unanswered(url: str, method: str, why: str) -> str:
-    if method == "POST":
-        return (
-            f"{url} took the request and gave no answer: {why}\n    It may have been done. Look before you repeat it."
-        )
-    return f"{url} gave no answer: {why}"
-
-
-def _unreachable(url: str, why: str) -> str:
-    return (
-        f"{url} does not answer: {why}\n"
-        f"    Is it running? Start it with: taskrelay serve   or say where it is: --url or {URL_VARIABLE}"
-    )
-
-
-def _accepted(reply: httpx.Response) -> Any:
-    """What was answered, or `Stop` with why it was refused."""
-    if reply.is_success:
-        return _document(reply) if reply.content else None
-    raise Stop(*refusal(reply))
 
 
 def _document(reply: httpx.Response) -> Any:
@@ -164,38 +206,6 @@ def _document(reply: httpx.Response) -> Any:
             f"{reply.url} answered {reply.status_code} with something that is not JSON. Is that taskrelay? Check --url",
             FAILED,
         ) from None
-
-
-def refusal(reply: httpx.Response) -> tuple[str, int, Mapping[str, Any]]:
-    """A refusal in lines: status, then the field or the code, then what is wrong and what to do."""
-    try:
-        problem = reply.json()
-    except ValueError:
-        problem = None
-    if not isinstance(problem, dict):
-        text = f"{reply.status_code} {reply.reason_phrase}  from {reply.url}, which may not be taskrelay. Check --url"
-        return text, FAILED, {"status": reply.status_code, "detail": text}
-    return "\n".join(lines(problem, reply.status_code)), FAILED, problem
-
-
-def lines(problem: Mapping[str, Any], status: int) -> list[str]:
-    """`422 /input/duration  …` for each fault, or `409 reference_taken  …` when no field is at fault."""
-    faults = [fault for fault in problem.get("errors") or [] if isinstance(fault, dict)]
-    if not faults:
-        detail = problem.get("detail") or problem.get("title") or "it says no more"
-        return _indented(f"{status} {problem.get('code') or 'refused'}  {detail}")
-    return [
-        line
-        for fault in faults
-        for line in _indented(
-            f"{status} {fault.get('pointer') or problem.get('code') or 'refused'}  {fault.get('detail')}"
-        )
-    ]
-
-
-def _indented(text: str) -> list[str]:
-    first, *more = text.splitlines() or [""]
-    return [first, *(f"    {line.strip()}" for line in more)]
 
 
 def _given(query: Mapping[str, Any]) -> dict[str, Any]:

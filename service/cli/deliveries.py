@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.client import HERE, Api, Key, Url
+from service.cli.lists import After, All, Filter, Limit, listed, more, pages
 from service.cli.progress import counting
-from service.cli.tasks import After, Limit, more, next_line
+from service.cli.task_lines import next_line
 from service.cli.terminal import FAILED, OK, USAGE, Json, Stop, columns, say, show, warn
 from service.cli.when import MaybeSince, instant
 
 app = typer.Typer(no_args_is_help=True, help="What was sent to whom, how often, and with what answer.")
 
-Filter = Annotated[str | None, typer.Option(show_default=False)]
 Status = Annotated[
     str | None, typer.Option(help="pending, delivered, exhausted, canceled or quarantined.", show_default=False)
 ]
@@ -30,6 +30,7 @@ def list_deliveries(
     endpoint: Filter = None,
     limit: Limit = 50,
     after: After = None,
+    every: All = False,
     url: Url = HERE,
     key: Key = "",
     json: Json = False,
@@ -37,7 +38,7 @@ def list_deliveries(
     """List deliveries, newest first."""
     wanted = {"status": status, "task": task, "event": event, "endpoint": endpoint}
     with Api(url, key) as api:
-        page = api.get("/v1/deliveries", {**wanted, "limit": limit, "after": after})
+        page = listed(api, "/v1/deliveries", wanted, limit=limit, after=after, whole=every, quiet=json)
     if json:
         show(page)
         return
@@ -103,16 +104,11 @@ def retry(
 
 def _matching(api: Api, wanted: Mapping[str, Any], start: str) -> Iterator[Mapping[str, Any]]:
     """Those that the filters find and that were made since then, newest first."""
-    after = None
-    while True:
-        page = api.get("/v1/deliveries", {**wanted, "limit": 200, "after": after})
+    for page in pages(api, "/v1/deliveries", wanted):
         for one in page["data"]:
             if one["created_at"] < start:
                 return
             yield one
-        after = page["next"]
-        if after is None:
-            return
 
 
 def _retry_all(api: Api, wanted: Sequence[Mapping[str, Any]], *, quiet: bool) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import typer
 
 from service.cli import endpoint_care
 from service.cli.client import HERE, Api, Key, Url
+from service.cli.lists import After, All, Limit, listed, more
 from service.cli.subscription import (
     Description,
     Events,
@@ -28,7 +29,6 @@ from service.cli.subscription import (
     endpoint_lines,
     secret_in,
 )
-from service.cli.tasks import After, Limit, more
 from service.cli.terminal import USAGE, Json, Stop, columns, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Subscribe a URL, look after subscriptions, end one.")
@@ -79,7 +79,7 @@ def create(
     )  # fmt: skip
     body |= secret_in(secret_file)
     with Api(url, key) as api:
-        made = api.post("/v1/endpoints", body)
+        made = api.create("/v1/endpoints", body)
     if json:
         show(made)
         return
@@ -90,10 +90,12 @@ def create(
 
 
 @app.command("list")
-def list_endpoints(limit: Limit = 50, after: After = None, url: Url = HERE, key: Key = "", json: Json = False) -> None:
+def list_endpoints(
+    limit: Limit = 50, after: After = None, every: All = False, url: Url = HERE, key: Key = "", json: Json = False
+) -> None:
     """List subscriptions, newest first."""
     with Api(url, key) as api:
-        page = api.get("/v1/endpoints", {"limit": limit, "after": after})
+        page = listed(api, "/v1/endpoints", {}, limit=limit, after=after, whole=every, quiet=json)
     if json:
         show(page)
         return

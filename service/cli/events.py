@@ -11,7 +11,7 @@ import typer
 
 from service.cli.client import HERE, Api, Key, Url
 from service.cli.listen import Since, moment
-from service.cli.tasks import After, Limit
+from service.cli.lists import After, All, Limit, listed
 from service.cli.telling import notes, told
 from service.cli.terminal import Json, columns, say, show
 
@@ -32,13 +32,15 @@ def list_events(
     task: OfTask = None,
     limit: Limit = 50,
     after: After = None,
+    every: All = False,
     url: Url = HERE,
     key: Key = "",
     json: Json = False,
 ) -> None:
     """List events, oldest first. The cursor is always told: ask again from there."""
     with Api(url, key) as api:
-        page = api.get("/v1/events", {"type": type, "task": task, "limit": limit, "after": after})
+        wanted = {"type": type, "task": task}
+        page = listed(api, "/v1/events", wanted, limit=limit, after=after, whole=every, quiet=json)
     if json:
         show(page)
         return

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.cli.client import Api, refusal, why
+from service.cli.client import Api, why
+from service.cli.refusal import refusal
 from service.cli.sse import Blocks
 from service.cli.terminal import UNREACHABLE, Stop
 

@@ -1,19 +1,20 @@
-"""`keys`: make API keys, on a stopped or a serving database."""
+"""`keys`: make, list and revoke API keys, on a stopped or a serving database, or over HTTP."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from service.cli.opening import cannot, settings_of, store_of
-from service.cli.terminal import USAGE, Json, Stop, say, show
+from service.cli.lists import After, All, Limit, listed, more
+from service.cli.tenants import Remote, RemoteKey, asked, whole
+from service.cli.terminal import Json, columns, say, show
 
-if TYPE_CHECKING:
-    from service.settings import Settings
+app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys, on a stopped or a serving database.")
 
-app = typer.Typer(no_args_is_help=True, help="Make API keys, on a stopped or a serving database.")
+Project = Annotated[
+    str | None, typer.Option(help="A project's name or id; by default the first one.", show_default=False)
+]
 
 
 @app.command("create")
@@ -23,37 +24,94 @@ def create(
         list[str],
         typer.Option("--scope", help="tasks, endpoints, read or admin; as often as needed.", show_default=False),
     ],
-    project: Annotated[
-        str | None, typer.Option(help="A project's name or id; by default the first one.", show_default=False)
-    ] = None,
+    project: Project = None,
+    url: Remote = None,
+    key: RemoteKey = "",
     json: Json = False,
 ) -> None:
     """Make a key and show it, once: only a digest of it is kept."""
-    facts = asyncio.run(_make(settings_of("keys"), name, scope, project))
+    scopes = [part for one in scope for part in one.replace(",", " ").split()]
+    body = {"name": name, "scopes": scopes, **({"project": project} if project is not None else {})}
+    made = asked(
+        "keys",
+        url,
+        key,
+        here=lambda own: own.make_key(name=name, scopes=scopes, project=project),
+        there=lambda api: api.post("/v1/keys", body),
+    )
     if json:
-        show(facts)
+        show(made)
         return
-    say(f"{facts['key']}")
-    say(f"  {facts['id']}  {name}   scopes {', '.join(facts['scopes'])}   project {facts['project']}")
+    say(f"{made['key']}")
+    say(f"  {made['id']}  {name}   scopes {', '.join(made['scopes'])}   project {made['project']}")
     say("  Shown once. To use it here: export TASKRELAY_KEY=…")
 
 
-async def _make(settings: Settings, name: str, scopes: list[str], project: str | None) -> dict[str, Any]:
-    from service.bootstrap.keys import key_for
-    from storage.errors import StorageError
+@app.command("list")
+def list_keys(
+    project: Annotated[
+        str | None, typer.Option(help="Of this project alone, by its name or id.", show_default=False)
+    ] = None,
+    limit: Limit = 50,
+    after: After = None,
+    all_of_them: All = False,
+    url: Remote = None,
+    key: RemoteKey = "",
+    json: Json = False,
+) -> None:
+    """List keys, newest first, revoked ones too. Of each its beginning, what it may do and when it was used last."""
+    page = asked(
+        "keys",
+        url,
+        key,
+        here=lambda own: (
+            whole(lambda most, start: own.keys(project=project, limit=most, after=start), after)
+            if all_of_them
+            else own.keys(project=project, limit=limit, after=after)
+        ),
+        there=lambda api: listed(
+            api, "/v1/keys", {"project": project}, limit=limit, after=after, whole=all_of_them, quiet=json
+        ),
+    )
+    if json:
+        show(page)
+        return
+    columns(
+        [_row(one) for one in page["data"]],
+        head=("KEY", "BEGINS", "NAME", "PROJECT", "SCOPES", "LAST USED", "REVOKED"),
+    )
+    more(page)
 
-    wanted = [part for scope in scopes for part in scope.replace(",", " ").split()]
-    async with store_of("keys", settings) as (database, keyring):
-        try:
-            made = await key_for(database, keyring, name=name, scopes=wanted, project=project)
-        except ValueError as error:
-            raise Stop(cannot("keys", error), USAGE) from None
-        except StorageError as error:
-            raise Stop(cannot("keys", error)) from None
-    return {
-        "id": made.id,
-        "key": made.key,
-        "name": made.name,
-        "project": made.project_id,
-        "scopes": sorted(made.scopes),
-    }
+
+def _row(one: dict[str, Any]) -> tuple[object, ...]:
+    used, revoked = one["last_used_at"], one["revoked_at"]
+    return (
+        one["id"],
+        one["prefix"],
+        one["name"],
+        one["project"],
+        ",".join(one["scopes"]),
+        f"{used[:16]}Z" if used else "never",
+        f"{revoked[:19]}Z" if revoked else None,
+    )
+
+
+@app.command("revoke")
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY", help="Its id, key_…", show_default=False)],
+    last_admin: Annotated[
+        bool, typer.Option("--last-admin", help="Also if it is the last one with the scope admin.")
+    ] = False,
+    url: Remote = None,
+    key: RemoteKey = "",
+    json: Json = False,
+) -> None:
+    """Revoke a key for good: it opens nothing from the next request on. Once more changes nothing."""
+    query = "?last_admin=true" if last_admin else ""
+
+    def there(api: Any) -> Any:
+        api.delete(f"/v1/keys/{key_id}{query}")
+        return {"object": "key", "id": key_id, "revoked": True}
+
+    gone = asked("keys", url, key, here=lambda own: own.revoke_key(key_id, last_admin=last_admin), there=there)
+    show(gone) if json else say(f"{key_id}  is revoked and opens nothing any more")

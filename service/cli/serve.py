@@ -19,6 +19,7 @@ from service.cli.client import CLIENT_VARIABLES
 from service.cli.hearing import unheard
 from service.cli.opening import cannot, environment, settings_of
 from service.cli.terminal import Json, Stop, warn
+from service.telemetry import traces
 
 if TYPE_CHECKING:
     from service.bootstrap.parts import Service
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("taskrelay.serve")
 
 Option = typer.Option
+MAKE_ADMIN = "taskrelay keys create --name admin --scope admin"
+TAKE_IT = "take the key where it belongs and delete the file"
 END_SECONDS = 29.0
 
 
@@ -53,8 +56,21 @@ def serve(
     raise_file_limit()
     human = not json and sys.stderr.isatty()
     configure(settings.log_level, json=not human)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, human))
+    try:
+        _send_traces(settings)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, human))
+    finally:
+        traces.stop()
+
+
+def _send_traces(settings: Settings) -> None:
+    given = environment()
+    if traces.wanted(settings.traces.endpoint, given):
+        try:
+            traces.start(settings.traces.endpoint, given)
+        except traces.NoExtra as error:
+            raise Stop(f"serve: {error}, or unset TASKRELAY_TRACES__ENDPOINT and OTEL_EXPORTER_OTLP_*") from None
 
 
 async def _serve(settings: Settings, human: bool) -> None:
@@ -72,7 +88,31 @@ async def _serve(settings: Settings, human: bool) -> None:
         service = await _opened(stack, settings)
         if made is not None:
             _say(human, f"made {made} (0600). Without it nothing sealed in the database can be read: back up both")
+        if "api" in settings.roles:
+            await _first_key(service, human)
         await _run(service, listener, stopping, human)
+
+
+async def _first_key(service: Service, human: bool) -> None:
+    """On an empty database: who may make keys. The key never gets into a log; a file of its owner's alone holds it instead."""
+    from service.bootstrap.first_start import admin_key_file, first_start
+    from storage.errors import StorageError
+
+    left = admin_key_file(service.settings)
+    lying = left is not None and left.exists()
+    try:
+        made = await first_start(service.settings, service.database, service.keyring, shown=human)
+    except (OSError, StorageError) as error:
+        why = f"{left} cannot be written: {error.strerror}" if isinstance(error, OSError) else str(error)
+        _say(human, f"no first key was made, because {why}", MAKE_ADMIN)
+        return
+    if made is not None and made.key is not None:
+        warn(f"serve: first start. This key may do everything and is shown once:\n    {made.key}")
+        warn("    To use it: export TASKRELAY_KEY=…   To make others: taskrelay keys create")
+    elif made is not None:
+        _say(human, f"first start: {made.file} (0600) holds a key that may do everything", TAKE_IT)
+    elif lying:
+        _say(human, f"{left} still holds the key of the first start", TAKE_IT)
 
 
 async def _opened(stack: AsyncExitStack, settings: Settings) -> Service:
@@ -139,7 +179,7 @@ def _end_in_time() -> None:
 
 async def _announce(service: Service, human: bool) -> None:
     """The ready line, then everything an operator should know."""
-    from storage import projects
+    from storage import api_keys
 
     facts = ready_facts(service)
     if human:
@@ -154,11 +194,11 @@ async def _announce(service: Service, human: bool) -> None:
         _say(human, text, fix)
     if service.accounts and (silent := await unheard(service.database, service.ports.clock())) is not None:
         _say(human, *silent)
-    if not await service.database.read(projects.count_keys):
+    if not await service.database.read(api_keys.count):
         _say(
             human,
             "there is no API key yet",
-            "taskrelay keys create --name me --scope tasks --scope endpoints --scope read",
+            MAKE_ADMIN,
         )
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.client import HERE, Api, Key, Url
-from service.cli.tasks import task_lines
+from service.cli.lists import named
+from service.cli.task_lines import state, task_lines
 from service.cli.terminal import FAILED, INTERRUPTED, OK, USAGE, Json, Stop, console, say, show, warn
 
 ENDS = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -39,7 +40,8 @@ def submit(
         str | None, typer.Option(help="Your own id; a second task with it is refused.", show_default=False)
     ] = None,
     metadata: Annotated[
-        list[str] | None, typer.Option(help="key=value, as often as needed.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="For your own use; as often as needed.", show_default=False),
     ] = None,
     webhook_url: Annotated[str | None, typer.Option(help="Where this task's end is sent.", show_default=False)] = None,
     deadline: Annotated[int | None, typer.Option(help="Seconds until it is given up.", show_default=False)] = None,
@@ -73,7 +75,7 @@ def submit(
         "account": account,
         "model": model,
         "input": _said(wanted),
-        "metadata": pairs(metadata or []) or None,
+        "metadata": named(metadata) or None,
         "reference": reference,
         "webhook_url": webhook_url,
         "deadline_seconds": deadline,
@@ -84,22 +86,11 @@ def submit(
             bids = api.post("/v1/tasks", _said(body), {"dry_run": "true"})
             _tell(bids, bid_lines, json)
             return
-        task = api.post("/v1/tasks", _said(body))
+        task = api.create("/v1/tasks", _said(body))
         if wait:
             task = _until_ended(api, task, quiet=json)
     _tell(task, task_lines, json)
     raise typer.Exit(OK if not wait or task["status"] == "succeeded" else FAILED)
-
-
-def pairs(given: list[str]) -> dict[str, str]:
-    """`key=value` pairs as one mapping. Raises `Stop` for what is not a pair."""
-    found = {}
-    for pair in given:
-        name, separator, value = pair.partition("=")
-        if not name or not separator:
-            raise Stop(f"--metadata {pair!r}: write key=value", USAGE)
-        found[name] = value
-    return found
 
 
 def _tell(found: dict[str, Any], lines: Callable[[dict[str, Any]], list[str]], json: bool) -> None:
@@ -169,25 +160,19 @@ def _progress(task: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]
 
         looks = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
         with Progress(*looks, console=screen, transient=True) as progress:
-            bar = progress.add_task(_state(task), total=None)
-            yield lambda seen: progress.update(bar, description=_state(seen), **_filled(seen))
+            bar = progress.add_task(state(task), total=None)
+            yield lambda seen: progress.update(bar, description=state(seen), **_filled(seen))
         return
     began = time.monotonic()
     told: list[str] = []
 
     def tell(seen: dict[str, Any]) -> None:
-        if not told or told[-1] != _state(seen):
-            told.append(_state(seen))
+        if not told or told[-1] != state(seen):
+            told.append(state(seen))
             warn(f"{time.monotonic() - began:6.1f} s  {seen['id']}  {told[-1]}")
 
     tell(task)
     yield tell
-
-
-def _state(task: dict[str, Any]) -> str:
-    """`processing, queued_at_provider, 40 %`."""
-    progress = f"{task['progress']} %" if task.get("progress") is not None else None
-    return ", ".join(str(part) for part in (task["status"], task.get("phase"), progress) if part)
 
 
 def _filled(task: dict[str, Any]) -> dict[str, Any]:

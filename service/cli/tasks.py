@@ -1,31 +1,21 @@
-"""`tasks`: look at tasks, see why one stands where it stands, cancel one, settle purchases in doubt."""
+"""`tasks`: look at tasks, see why one stands where it stands, cancel one. How they are followed: `watch`; settled: `resolve`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from service.cli import resolve, watch, why
 from service.cli.client import HERE, Api, Key, Url
-from service.cli.terminal import USAGE, Json, Stop, columns, console, say, show
+from service.cli.lists import After, All, Filter, Limit, listed, more, named
+from service.cli.task_lines import task_lines, timeline_lines
+from service.cli.terminal import Json, columns, say, show
+from service.cli.when import maybe_instant
 
 app = typer.Typer(no_args_is_help=True, help="Look at tasks, see why one stands where it stands, cancel or settle one.")
 
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Its id, task_…", show_default=False)]
-Filter = Annotated[str | None, typer.Option(show_default=False)]
-Limit = Annotated[int, typer.Option(min=1, max=200, help="How many at most.")]
-After = Annotated[str | None, typer.Option(help="The cursor that the page before ended with.", show_default=False)]
-
-
-class Action(StrEnum):
-    """What may be said of a purchase whose fate is unknown."""
-
-    ADOPT = "adopt"
-    RESUBMIT = "resubmit"
-    ABANDON = "abandon"
 
 
 @app.command("get")
@@ -41,32 +31,42 @@ def get(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> Non
 
 @app.command("list")
 def list_tasks(
-    status: Filter = None,
+    status: watch.Status = None,
     provider: Filter = None,
     account: Filter = None,
     reference: Filter = None,
+    metadata: watch.Metadata = None,
+    created_after: watch.CreatedAfter = None,
+    created_before: watch.CreatedBefore = None,
     limit: Limit = 50,
     after: After = None,
+    every: All = False,
     url: Url = HERE,
     key: Key = "",
     json: Json = False,
 ) -> None:
     """List tasks, newest first."""
-    wanted = {"status": status, "provider": provider, "account": account, "reference": reference}
+    wanted = {
+        "status": status,
+        "provider": provider,
+        "account": account,
+        "reference": reference,
+        "created_after": maybe_instant(created_after, "--created-after"),
+        "created_before": maybe_instant(created_before, "--created-before"),
+        **{f"metadata.{name}": value for name, value in named(metadata).items()},
+    }
     with Api(url, key) as api:
-        page = api.get("/v1/tasks", {**wanted, "limit": limit, "after": after})
+        page = listed(api, "/v1/tasks", wanted, limit=limit, after=after, whole=every, quiet=json)
     if json:
         show(page)
         return
     head = ("TASK", "STATUS", "MODEL", "REFERENCE", "CREATED")
-    columns(
-        [
-            (task["id"], task["status"], f"{task['provider']}/{task['model']}", task["reference"], task["created_at"])
-            for task in page["data"]
-        ],
-        head=head,
-    )
+    columns([_row(task) for task in page["data"]], head=head)
     more(page)
+
+
+def _row(task: dict[str, Any]) -> tuple[object, ...]:
+    return task["id"], task["status"], f"{task['provider']}/{task['model']}", task["reference"], task["created_at"]
 
 
 @app.command("timeline")
@@ -91,6 +91,23 @@ def cancel(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> 
         say("\n".join(task_lines(found)))
 
 
+@app.command("reconcile")
+def reconcile(
+    task: TaskId,
+    wait: Annotated[int, typer.Option(min=0, max=25, help="Seconds to wait for the answer.")] = 15,
+    url: Url = HERE,
+    key: Key = "",
+    json: Json = False,
+) -> None:
+    """Have its provider asked now, instead of when it is due, and show what that brought."""
+    with Api(url, key) as api:
+        found = api.post(f"/v1/tasks/{task}/reconcile", None, {"wait": wait or None})
+    if json:
+        show(found)
+    else:
+        say("\n".join(task_lines(found)))
+
+
 @app.command("delete")
 def delete(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> None:
     """Erase what an ended task was about: prompt, inputs, outputs. What happened and what it cost stays."""
@@ -102,121 +119,6 @@ def delete(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> 
         say(f"{task} is erased: what happened and what it cost stays")
 
 
-@app.command("resolve")
-def resolve(
-    action: Annotated[Action, typer.Option(help="What is to be done.", show_default=False)],
-    task: Annotated[
-        str | None,
-        typer.Argument(metavar="[TASK]", help="Its id; without one, those of the filters.", show_default=False),
-    ] = None,
-    provider_task_id: Annotated[str | None, typer.Option(help="With adopt: the job's id.", show_default=False)] = None,
-    possible_double_charge: Annotated[
-        bool, typer.Option("--possible-double-charge", help="With resubmit: accept that it may be bought twice.")
-    ] = False,
-    status: Filter = None,
-    provider: Filter = None,
-    account: Filter = None,
-    url: Url = HERE,
-    key: Key = "",
-    json: Json = False,
-) -> None:
-    """Settle purchases whose fate is unknown: adopt the job you know, send once more, or give up."""
-    if action is Action.RESUBMIT and not possible_double_charge:
-        raise Stop("resubmit may buy a second time. To accept that: --possible-double-charge", USAGE)
-    filters = {"status": status, "provider": provider, "account": account}
-    wanted = {name: value for name, value in filters.items() if value}
-    if bool(task) == bool(wanted):
-        raise Stop("name one task, or say which with --status, --provider or --account", USAGE)
-    order: dict[str, Any] = {"action": action.value}
-    if possible_double_charge:
-        order["possible_double_charge"] = True
-    if provider_task_id is not None:
-        order["provider_task_id"] = provider_task_id
-    with Api(url, key) as api:
-        many = None if task else _resolve_all(api, {**order, "filter": wanted})
-        found = many or api.post(f"/v1/tasks/{task}/resolve", order)
-    if json:
-        show(found)
-    else:
-        say("\n".join(task_lines(found)) if task else f"{action.value}: {found['count']} tasks")
-
-
-def _resolve_all(api: Api, order: Mapping[str, Any]) -> dict[str, Any]:
-    """The word about all, request by request, because each looks at so many only."""
-    count, after = 0, None
-    with console(stderr=True).status("Settling …") as status:
-        while True:
-            page = api.post("/v1/tasks/resolve", order, {"after": after})
-            count, after = count + page["count"], page["next"]
-            status.update(f"Settling … {count:,} tasks")
-            if after is None:
-                return {**page, "count": count}
-
-
-def more(page: Mapping[str, Any]) -> None:
-    """Say how to see the rest of a list."""
-    if page.get("has_more"):
-        say(f"… more: --after {page['next']}")
-
-
-def task_lines(task: Mapping[str, Any]) -> list[str]:
-    """A task for a person: what is known, leaving out what is not."""
-    cost = task.get("cost") or {}
-    error = task.get("error") or {}
-    following = task.get("next") or {}
-    facts = {
-        "model": f"{task['provider']}/{task['model']}   account {task['account']}",
-        "phase": task.get("phase"),
-        "progress": None if task.get("progress") is None else f"{task['progress']} %",
-        "output": task.get("output_url"),
-        "error": f"{error['code']}  {error['message']}" if error else None,
-        "retry": "creating it again may work, and will be charged again" if error.get("retryable") else None,
-        "reference": task.get("reference"),
-        "charge": " ".join(str(part) for part in (task.get("charge"), *_amount(cost)) if part),
-        "surplus": _surplus(cost.get("surplus") or ()),
-        "created": task.get("created_at"),
-        "finished": task.get("finished_at"),
-        "final": "no: a late verdict may still change this end"
-        if task.get("finished_at") and not task["final"]
-        else None,
-        "next": next_line(following),
-    }
-    return [f"{task['id']}  {task['status']}", *(f"  {name:9}  {fact}" for name, fact in facts.items() if fact)]
-
-
-def timeline_lines(told: Mapping[str, Any]) -> list[str]:
-    """What happened, each at its distance from the beginning, and what comes next."""
-    entries = told.get("data") or []
-    began = instant(entries[0]["at"]) if entries else 0.0
-    lines = [f"{told['task']}  {told['status']}"]
-    if entries:
-        lines.append(f"  {entries[0]['at']}")
-    for entry in entries:
-        lines.append(f"  {instant(entry['at']) - began:+10.3f} s  {entry['source']:9} {entry['message']}")
-    if following := next_line(told.get("next") or {}):
-        lines.append(f"  next: {following}")
-    return lines
-
-
-def instant(text: str) -> float:
-    """An ISO time as seconds since the epoch."""
-    return datetime.fromisoformat(text).timestamp()
-
-
-def next_line(following: Mapping[str, Any]) -> str | None:
-    """`poll at 2026-…Z: its push is overdue`."""
-    if not following:
-        return None
-    at = f" at {following['at']}" if following.get("at") else ""
-    reason = f": {following['reason']}" if following.get("reason") else ""
-    return f"{following.get('action')}{at}{reason}"
-
-
-def _surplus(jobs: Sequence[Mapping[str, Any]]) -> str | None:
-    """Jobs bought beside the task's own."""
-    told = [" ".join(str(part) for part in (one["provider_task_id"], *_amount(one)) if part) for one in jobs]
-    return f"bought too many, charged as well: {', '.join(told)}" if told else None
-
-
-def _amount(cost: Mapping[str, Any]) -> tuple[object, ...]:
-    return (cost.get("charged") or cost.get("estimated"), cost.get("unit"))
+app.command("why")(why.why)
+app.command("watch")(watch.watch)
+app.command("resolve")(resolve.resolve)

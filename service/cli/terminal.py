@@ -21,7 +21,9 @@ OK = 0
 FAILED = 1  # refused, or it did not succeed
 USAGE = 2  # the command line itself is wrong
 UNREACHABLE = 3  # nobody answered, so nothing is known
-INTERRUPTED = 130
+INTERRUPTED = 130  # Ctrl-C
+UNREAD = 141  # whoever read our output went away: what a shell says of `yes | head`
+TERMINATED = 143  # SIGTERM
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text.")]
 
@@ -59,6 +61,15 @@ def say(text: str = "") -> None:
 def warn(text: str) -> None:
     sys.stderr.write(clean(text) + "\n")
     sys.stderr.flush()
+
+
+def note(text: str) -> None:
+    """Something to know that is no result, on stderr: a line for a person, a document where documents were asked for."""
+    if "--json" in sys.argv[1:]:
+        sys.stderr.write(json_text.dumps({"note": text}, ensure_ascii=False) + "\n")
+        sys.stderr.flush()
+    else:
+        warn(f"… {text}")
 
 
 def clean(text: str) -> str:

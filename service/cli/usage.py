@@ -9,8 +9,9 @@ import typer
 
 from service.cli.client import HERE, Api, Key, Url
 from service.cli.terminal import Json, columns, show
+from service.cli.when import HOW, maybe_instant
 
-Bound = Annotated[str | None, typer.Option(help="An instant such as 2026-11-01T00:00:00Z.", show_default=False)]
+Bound = Annotated[str | None, typer.Option(metavar="INSTANT", help=HOW, show_default=False)]
 
 HEAD = ("GROUP", "TASKS", "UNIT", "CHARGED", "ESTIMATED", "OPEN", "POSSIBLE", "SURPLUS")
 PARTS = ("charged", "estimated", "open", "possible", "surplus")
@@ -25,8 +26,9 @@ def usage(
     json: Json = False,
 ) -> None:
     """Add up what tasks came to, exactly. Of the last 30 days, unless said otherwise."""
+    span = {"since": maybe_instant(since, "--since"), "until": maybe_instant(until, "--until")}
     with Api(url, key) as api:
-        found = _all(api, {"group_by": by, "since": since, "until": until})
+        found = _all(api, {"group_by": by, **span})
     if json:
         show(found)
     else:

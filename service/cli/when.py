@@ -34,3 +34,8 @@ def instant(text: str, option: str = "--since") -> str:
             f"{option} {text!r}: write an instant with its zone, such as 2026-11-20T21:10:00Z, or 2h, 3d", USAGE
         ) from None
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06d}Z"
+
+
+def maybe_instant(text: str | None, option: str) -> str | None:
+    """The same, of what may be left out."""
+    return None if text is None else instant(text, option)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -10,10 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.client import HERE, Api, Key, Url
-from service.cli.tasks import instant, next_line
-from service.cli.terminal import FAILED, Json, Stop, say, show
+from service.cli.task_lines import instant, named_task, next_line
+from service.cli.terminal import Json, say, show
 
-ID = re.compile(r"task_[0-9A-Z]{26}")
 FIRST, LAST = 4, 10  # lines of a long timeline
 
 MONEY: Mapping[str, str] = {
@@ -37,7 +35,7 @@ def why(
 ) -> None:
     """Say why a task stands where it stands, and what you can do."""
     with Api(url, key) as api:
-        found = _named(api, task)
+        found = named_task(api, task)
         told = api.get(f"/v1/tasks/{found['id']}/timeline")
         owed = api.get("/v1/deliveries", {"task": found["id"], "limit": 200})["data"]
     owed.reverse()  # as it was told
@@ -47,16 +45,6 @@ def why(
         show({"object": "why", **facts, "you_can": [{"command": one, "does": does} for one, does in commands]})
     else:
         say("\n".join(lines(found, told, owed, commands, now=time.time())))
-
-
-def _named(api: Api, task: str) -> Any:
-    """The task by its id, or the newest with this reference."""
-    if ID.fullmatch(task):
-        return api.get(f"/v1/tasks/{task}")
-    page = api.get("/v1/tasks", {"reference": task, "limit": 1})
-    if not page["data"]:
-        raise Stop(f"no task of this project has the id or the reference {task!r}", FAILED)
-    return api.get(f"/v1/tasks/{page['data'][0]['id']}")
 
 
 def lines(

@@ -37,6 +37,13 @@ UNREACHABLE_QUERIES: Final = 15  # further failing queries past the deadline …
 UNREACHABLE_EVERY_SECONDS: Final = 60  # … one a minute
 
 
+def askable(task: Task) -> bool:
+    """Whether a query can bring anything: something of it may be at the provider, and is not settled for good."""
+    if task.final_at is not None:
+        return False
+    return task.provider_task_id is not None or task.status is TaskStatus.UNCONFIRMED
+
+
 def unknown(task: Task, seen: Observation, rules: Rules) -> Step:
     """A word or shape we do not know: never an end, it may be the very success that we wait for."""
     word = seen.reading.provider_status

@@ -17,6 +17,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110 ย
 VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)
 
 OURS: Final = frozenset({"content-type", "user-agent", "accept-encoding", "date"})
+TRACE: Final = frozenset({"traceparent", "tracestate", "baggage"})  # W3C: they say to which trace a request belongs
 FRAMING: Final = frozenset({"host", "content-length", "content-encoding", "transfer-encoding", "expect"})
 HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "te", "trailer", "upgrade"})  # RFC 9110 ยง7.6.1
 PREFIXES: Final = ("webhook-", "proxy-", "taskrelay-", "x-forwarded-")
@@ -27,7 +28,7 @@ def fault(name: str, value: object) -> str | None:
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         return f"This is no header name: letters, digits and hyphens, at most {LONGEST_NAME}."
     lower = name.lower()
-    if lower in OURS | FRAMING | HOP_BY_HOP or lower.startswith(PREFIXES):
+    if lower in OURS | TRACE | FRAMING | HOP_BY_HOP or lower.startswith(PREFIXES):
         return f"{lower} is set by taskrelay or by the connection. Leave it out."
     if not isinstance(value, str):
         return "This must be text, in quotes."

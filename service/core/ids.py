@@ -19,6 +19,7 @@ SIGNING_KEY: Final = "sgk"
 OBSERVATION: Final = "obs"
 CALLBACK: Final = "cbk"
 REQUEST: Final = "req"
+ANSWER: Final = "ans"
 INSTALLATION: Final = "ins"
 
 ENTROPY_BYTES: Final = 10  # 80 bits that nobody can guess

@@ -66,6 +66,7 @@ __all__ = [
 
 REPLIES_ONLY = (Claim.REFUSED, Claim.DEFERRED, Claim.AMBIGUOUS)
 ORDERS = (Claim.CANCEL, Claim.ADOPT, Claim.RESUBMIT, Claim.ABANDON, Claim.RESTORED)
+RINGS_ONLY = (Claim.WANTED, Claim.ASKED)
 JOB_CLAIMS = (Claim.ACCEPTED, Claim.WAITING, Claim.RUNNING, Claim.SUCCEEDED, Claim.FAILED)
 
 
@@ -108,16 +109,18 @@ def advance(task: Task, seen: Observation, rules: Rules, *, taken: bool = False)
             return buying.cancel(task, seen, rules)
         case Claim.RESTORED:
             return restoring.restored(task, seen, rules)
-        case Claim.WANTED:
+        case Claim.WANTED | Claim.ASKED:
             return ignored(task)
         case other:
             assert_never(other)
 
 
 def rings(task: Task, reading: Reading) -> bool:
-    """Whether what nobody vouches for is worth a query: it claims something ahead of us, cannot be read, or wants a link."""
+    """Whether what nobody vouches for is worth a query: it claims something ahead of us, cannot be read, wants a link, or to know."""
     if reading.claim is Claim.WANTED:
         return links.renewable(task)
+    if reading.claim is Claim.ASKED:
+        return asking.askable(task)
     if task.final_at is not None:
         return False
     if task.provider_task_id is None or reading.provider_task_id not in (None, task.provider_task_id):
@@ -133,7 +136,7 @@ def _claim(seen: Observation) -> Claim:
     """The claim, as far as its source can make it."""
     if seen.source is Source.SUBMIT:
         names_a_job = seen.claim in JOB_CLAIMS and seen.reading.provider_task_id is not None
-        silent = (Claim.UNKNOWN, Claim.ABSENT, Claim.UNREACHABLE, Claim.WANTED, *JOB_CLAIMS, *ORDERS)
+        silent = (Claim.UNKNOWN, Claim.ABSENT, Claim.UNREACHABLE, *RINGS_ONLY, *JOB_CLAIMS, *ORDERS)
         # Whatever answers a purchase and neither names a job nor refuses one may have made it.
         return Claim.AMBIGUOUS if seen.claim in silent and not names_a_job else seen.claim
     # Only the reply to a purchase can say that nothing was bought, and only a person gives orders.

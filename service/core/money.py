@@ -61,6 +61,16 @@ def times(value: Decimal, factor: Decimal) -> Decimal:
     return EXACT.multiply(value, factor)
 
 
+def plus(one: Decimal, other: Decimal) -> Decimal:
+    """An exact sum of two."""
+    return EXACT.add(one, other)
+
+
+def minus(one: Decimal, other: Decimal) -> Decimal:
+    """An exact difference."""
+    return EXACT.subtract(one, other)
+
+
 def total(values: list[Decimal]) -> Decimal:
     """An exact sum."""
     result = Decimal(0)

@@ -51,6 +51,7 @@ class Claim(StrEnum):
     RESUBMIT = "resubmit"  # send it once more, a possible second charge is accepted
     ABANDON = "abandon"  # give it up
     WANTED = "wanted"  # somebody wants the output, and the link to it is too old: rings for a query, decides nothing
+    ASKED = "asked"  # somebody wants to know now how it stands: rings for a query, decides nothing
     RESTORED = (
         "restored"  # an older copy of the database was brought back: what was open then may have been bought since
     )
@@ -109,6 +110,7 @@ class Observation:
     by: Actor | None = None  # with what a person ordered
     # With what an account's lane says of its own accord: counts only as long as its owner still is the owner.
     lane: Lane | None = None
+    heard_at: int | None = None  # when the push came that this is, or that made us ask; for measuring, decides nothing
 
     @property
     def claim(self) -> Claim:

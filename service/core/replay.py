@@ -18,8 +18,8 @@ from storage.records import Task, TaskStatus, evolve, light
 
 # What stays as a client asked for it.
 GIVEN: Final = (
-    "id", "project_id", "metadata", "reference", "webhook_endpoint_id", "webhook_url", "webhook_events",
-    "on_ambiguous", "deadline_at", "created_at",
+    "id", "project_id", "metadata", "reference", "webhook_endpoint_id", "webhook_url", "webhook_events", "traceparent",
+    "on_ambiguous", "deadline_at", "created_at", "booked",
 )  # fmt: skip
 # What is not replayed: when to look next, and how many looks there were that changed nothing else.
 UNTOLD: Final = ("due_at", "version")

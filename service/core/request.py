@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, cast
@@ -14,6 +13,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
 from service.core.json_text import MAX_DEPTH, MAX_NODES, Malformed, load_json
+from service.core.plain_text import unusable
 
 __all__ = ["Fault", "Invalid", "Malformed", "TaskRequest", "load_json", "parse", "pointer", "shown"]
 
@@ -33,10 +33,6 @@ EVENT_TYPES = (
     "task.corrected",
     "task.*",
 )
-
-# Control characters but tab, line feed and carriage return, and halves of surrogate pairs: PostgreSQL refuses NUL, UTF-8
-# cannot carry a lone surrogate, and no prompt needs the rest.
-_UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +248,16 @@ def _safe(text: str, limit: int) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in short)
 
 
+def refuse_unusable(body: object) -> None:
+    """Raises `Invalid` for text that cannot be kept, anywhere in a decoded body. For routes whose own rules do not look for it."""
+    try:
+        faults = [Fault(pointer=place, detail=detail) for place, detail in _unusable(body)]
+    except _TooLarge as error:
+        faults = [Fault(pointer="", detail=str(error))]
+    if faults:
+        raise Invalid(faults[:MAX_FAULTS])
+
+
 class _TooLarge(ValueError):
     """The body goes beyond what is worth looking at."""
 
@@ -265,21 +271,16 @@ def _unusable(body: object) -> Iterator[tuple[str, str]]:
         seen += 1
         if len(place) > MAX_DEPTH or seen > MAX_NODES:
             raise _TooLarge(f"The body is nested deeper than {MAX_DEPTH} levels or has more than {MAX_NODES} values.")
-        if isinstance(value, str) and (found := _UNUSABLE.search(value)):
-            where = f"{_named(found[0])} at position {found.start() + 1}"
+        if isinstance(value, str) and (found := unusable(value)):
+            where = f"{found[0]} at position {found[1] + 1}"
             yield pointer(*place), f"This holds {where}. Take it out; only tab and line breaks may stay."
         elif isinstance(value, dict):
             for key in value:
-                if isinstance(key, str) and (found := _UNUSABLE.search(key)):
-                    yield pointer(*place, key), f"This name holds {_named(found[0])}. Take it out."
+                if isinstance(key, str) and (found := unusable(key)):
+                    yield pointer(*place, key), f"This name holds {found[0]}. Take it out."
             waiting.extend(((*place, str(key)), inner) for key, inner in reversed(value.items()))
         elif isinstance(value, list):
             waiting.extend(((*place, index), inner) for index, inner in reversed(list(enumerate(value))))
-
-
-def _named(character: str) -> str:
-    kind = "half a surrogate pair" if "\ud800" <= character <= "\udfff" else "a control character"
-    return f"{kind} (U+{ord(character):04X})"
 
 
 def _place(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -95,6 +95,16 @@ def part_of(status: str, charge: str, estimated: str | None, charged: str | None
     return (None, None) if charge in NOTHING else (Part.ESTIMATED, estimated)
 
 
+def worth_of(unit: str | None, amount: str | None, unit_price: str | None) -> tuple[str, Decimal] | None:
+    """An amount in money, with its currency; None when that cannot be told."""
+    price = _price(unit, unit_price) if unit is not None else None
+    try:
+        found = money.amount(amount) if amount is not None else None
+    except money.BadAmount:
+        return None
+    return None if price is None or found is None else (price.currency, money.times(found, price.amount))
+
+
 def _price(unit: str, unit_price: str | None) -> money.UnitPrice | None:
     """What one unit costs; of a provider that charges in a currency, itself."""
     try:

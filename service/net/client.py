@@ -11,7 +11,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -25,6 +25,7 @@ from service.providers.base import Ask, Flow, Reply
 
 LARGEST_REPLY = 1 << 20
 MASK = "****"  # where a secret would stand
+SHORTEST_MASKED = 12  # characters
 _CONNECTIONS_PER_ORIGIN = 32
 _KEEPALIVE_SECONDS = 4.0  # below the 5 s after which Node's servers hang up
 _DETAIL_LENGTH = 300
@@ -129,7 +130,7 @@ class ProviderClient:
             async with asyncio.timeout_at(until):
                 target = self._aim(ask, channel)
                 errand.policy = self._policy.inside() if target.inside_only else self._policy
-                return await self._send(ask, target, self._request(ask, target, channel))
+                return _without(channel.api_key, await self._send(ask, target, self._request(ask, target, channel)))
         except Exception as error:  # whatever it was: what matters is whether a byte had left
             failure = FateUnknown if errand.left else NeverSent
             raise failure(f"{channel.name}: {_say(error)}"[:_DETAIL_LENGTH]) from error
@@ -195,6 +196,16 @@ class ProviderClient:
 
 class _BadAnswer(NetError):
     """The answer broke a rule of ours about its form."""
+
+
+def _without(key: str, reply: Reply) -> Reply:
+    """The reply with our key masked where it is quoted: what a provider says is kept, and shown to whoever made the task.
+
+    A short word stays: it may be part of what is said, such as a host's name.
+    """
+    if len(key) < SHORTEST_MASKED or key.encode() not in reply.body:
+        return reply
+    return replace(reply, body=reply.body.replace(key.encode(), MASK.encode()))
 
 
 async def _read(response: httpcore.Response) -> Reply:

@@ -6,20 +6,31 @@ import asyncio
 import contextlib
 import math
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import uvicorn
 
 from service.net.connection import Connection
+from service.net.crowd import Crowd
+from service.telemetry import metrics
 
 GRACE_SECONDS = 20  # for answers in the making, once told to stop
 LOOK_EVERY_SECONDS = 0.25
 
+_LAG = metrics.loop_lag_seconds.labels()
+SEND_BYTES = (
+    128 * 1024
+)  # of an answer in the kernel, which doubles it; left to itself it takes 4 MB of each, and the time to copy them
+UNREAD_BYTES = 64 * 1024 * 1024  # of answers that nobody takes, over all connections
+
 App = Callable[..., Awaitable[None]]
 
 
-def uvicorn_config(app: App, host: str, port: int, *, fd: int | None = None, **more: Any) -> uvicorn.Config:
+def uvicorn_config(
+    app: App, host: str, port: int, *, fd: int | None = None, crowd: Crowd | None = None, **more: Any
+) -> uvicorn.Config:
     """The configuration of a server for `app`. `port` 0 takes a free one; `fd`: a listening socket already open."""
     settings: dict[str, Any] = {
         "app": app,
@@ -28,14 +39,15 @@ def uvicorn_config(app: App, host: str, port: int, *, fd: int | None = None, **m
         "port": port,
         "fd": fd,
         "loop": "uvloop",
-        "http": Connection,  # httptools: h11 takes three times as long, and answers 200 to requests with two lengths
+        # httptools: h11 takes three times as long, and answers 200 to requests with two lengths
+        "http": type("Connection", (Connection,), {"crowd": crowd or Crowd()}),
         "ws": "none",
         "lifespan": "off",  # what lives longer than a request is started before the server and ends after it
         "log_config": None,
         "access_log": False,  # halves throughput, and writes callback tokens
         "server_header": False,
         "date_header": True,
-        "proxy_headers": False,  # nobody behind us is told apart by an address that anybody may claim
+        "proxy_headers": False,  # the connection reads them, from proxies of `crowd` alone
         "timeout_keep_alive": math.ceil(Connection.patience.keep_alive_seconds),
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
@@ -85,20 +97,35 @@ class Server(uvicorn.Server):
 
     async def _let_in(self, client: socket.socket) -> None:
         def connection() -> Connection:
-            return Connection(self.config, self.server_state, self.lifespan.state)
+            kind: type[Connection] = self.config.http_protocol_class  # type: ignore[assignment]
+            return kind(self.config, self.server_state, self.lifespan.state)
 
         with contextlib.suppress(OSError):  # it went away
             _, made = await asyncio.get_running_loop().connect_accepted_socket(connection, client)
             made.shutdown()
 
     async def _look(self) -> None:
-        """Close connections whose client keeps us waiting."""
+        """Close connections whose client keeps us waiting, or has us keep too much."""
         while True:
+            due = asyncio.get_running_loop().time() + LOOK_EVERY_SECONDS
             await asyncio.sleep(LOOK_EVERY_SECONDS)
             now = asyncio.get_running_loop().time()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, Connection):
-                    connection.look(now)
+            _LAG.observe(max(now - due, 0.0))
+            ours = [one for one in self.server_state.connections if isinstance(one, Connection)]
+            for connection in ours:
+                connection.look(now)
+            _relieve(ours)
+
+
+def _relieve(connections: Iterable[Connection]) -> None:
+    """Give up answers that wait to be read, those that wait longest first, until what is left may be kept."""
+    waiting = sorted(((*one.unread, one) for one in connections if one.unread[1]), key=itemgetter(0))
+    kept = sum(size for _, size, _ in waiting)
+    for _, size, connection in waiting:
+        if kept <= UNREAD_BYTES:
+            return
+        connection.give_up()
+        kept -= size
 
 
 def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
@@ -118,6 +145,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)  # of those it accepts
         listener.bind(address)
         listener.setblocking(False)
     except OSError:

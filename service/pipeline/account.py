@@ -28,6 +28,7 @@ from service.pipeline.poll import PollDesk, look_up, query
 from service.pipeline.questions import Question, Questions
 from service.pipeline.submit import LaneLost, SubmitDesk, submit
 from service.pipeline.turns import Lot, Turns, probe
+from service.telemetry.facts import tell
 from storage import account_tasks, callbacks
 from storage.database import Connection, Database
 from storage.errors import StorageError
@@ -281,7 +282,9 @@ class AccountLane:
     async def _query(self, question: Question) -> None:
         sent_at = self._clock()
         try:
-            readings = await query(question.tasks, self._account, self._polling, prompted_by=question.prompts)
+            readings = await query(
+                question.tasks, self._account, self._polling, prompted_by=question.prompts, heard=question.heard
+            )
         except Exception:
             log.exception("asking %s failed", self.lane.key)
             return
@@ -300,7 +303,11 @@ class AccountLane:
 
     async def _learn(self, reading: Reading, *, bought: bool, sent_at: int) -> None:
         """Note what an answer says of the account, and keep what a next owner must know."""
-        if not self._health.learn(reading, bought=bought, sent_at=sent_at):
+        shut = self._health.probing
+        changed = self._health.learn(reading, bought=bought, sent_at=sent_at)
+        if self._health.probing is not shut:
+            tell(log, "breaker closed" if shut else "breaker open", logging.WARNING, account=self.lane.key)
+        if not changed:
             return
 
         async def unit(tx: Connection, ledger: Ledger) -> Lane | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from service.core import ids
 from service.core.times import DAY
-from service.pipeline import audit_deliveries, audit_jobs
+from service.pipeline import audit_books, audit_deliveries, audit_jobs
 from service.pipeline.audit_part import Part
 from service.providers.base import Provider
 from storage import replays
@@ -80,7 +80,8 @@ async def _page(database: Database, scope: Scope, at: Place) -> tuple[Part, int,
             part, count, last = await audit_deliveries.page(tx, scope.project_id, after=int(at.after))
             return part, count, str(last)
         if at.stage == TASKS:
-            return await audit_jobs.page(tx, scope.project_id, after=at.after, since=scope.since)
+            part, count, after = await audit_jobs.page(tx, scope.project_id, after=at.after, since=scope.since)
+            return part if count else await audit_books.page(tx, scope.project_id), count, after
         return await audit_jobs.orphans(tx, scope.providers, after=at.after, since=scope.since)
 
     return await database.read(unit)

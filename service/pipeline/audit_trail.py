@@ -19,6 +19,12 @@ ACTIONS: Mapping[str, str] = {
     "abandon": "a purchase in doubt was given up",
     "erase": "what a task was about was erased; its ledger stays",
     "on_ambiguous": "the project's policy was set",
+    "project.create": "a project was made",
+    "project.change": "a project got another name or other limits; `detail` has them",
+    "project.rotate": "the project got a new secret",
+    "project.delete": "a project that held nothing was deleted; `detail` names it",
+    "key.create": "an API key was made; `detail` names it",
+    "key.revoke": "an API key was revoked; `detail` names it",
     "endpoint.create": "an endpoint was subscribed",
     "endpoint.change": "an endpoint was changed; `detail` names the members",
     "endpoint.pause": "an endpoint was paused",
@@ -36,7 +42,7 @@ ACTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """An order. `key_id` None: of nobody, but of a rule."""
+    """An order. `key_id` None: of a rule, or of somebody at this machine's own command line, which `detail.by` says."""
 
     action: str
     key_id: str | None = None

@@ -53,10 +53,10 @@ def take(
         # An adapter's mistake must not cost the bell: the bytes are kept and the provider is asked.
         log.exception("reading a push of %s: its adapter failed", provider.name)
         reading = Reading(claim=Claim.UNKNOWN, detail="the adapter could not read the push")
-    secrets = desk.secrets.get(provider.name)
-    signed = secrets is not None and any(provider.signed(push, secret, desk.clock()) for secret in secrets)
+    secrets, now = desk.secrets.get(provider.name), desk.clock()
+    signed = secrets is not None and any(provider.signed(push, secret, now) for secret in secrets)
     return desk.recorder.submit(
-        Callback(provider=provider.name, submission_id=submission_id, reading=reading, body=body, signed=signed)
+        Callback(provider=provider.name, submission_id=submission_id, reading=reading, body=body, signed=signed, at=now)
     )
 
 

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import orjson
 
-from service.core import fallback, money
-from service.core.care import pauses
-from service.core.fallback import Candidate
+from service.core import fallback
 from service.core.request import Fault, Invalid, TaskRequest, parse, shown
 from service.net.guard import Blocked, Policy, Target
 from service.pipeline.accounts import AccountDesk
+from service.pipeline.choosing import Accepted, Choice, candidate_of, choose_accounts
 from service.pipeline.ledger import LaneKey
-from service.providers.base import Prepared, Provider
-from service.telemetry import failpoints
-from storage import account_tasks, callbacks, endpoints, lanes, tasks
-from storage.database import Connection, Database
+from service.pipeline.spending import Refused, admit
+from service.providers.base import Provider
+from service.telemetry import context, failpoints, metrics, traces
+from service.telemetry.facts import tell
+from storage import callbacks, endpoints, lanes, tasks
+from storage.database import Connection, Database, Unit, behind
 from storage.errors import Duplicate
 from storage.records import Endpoint, Lane, LaneKind, OnAmbiguous, Task, TaskStatus, TimelineEntry, evolve
 
+log = logging.getLogger("taskrelay.task")
+
+T = TypeVar("T")
+
 SECOND = 1_000_000
-COUNTED = 10_000  # open tasks of an account, when several are compared
+COUNTED = 500  # of an account's open jobs, for the answer alone: 100 take SQLite 12 µs
 TRIES = 3
 
 
@@ -54,34 +61,12 @@ class CreateDesk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One who may be asked for the task: a contract that takes the request as it is."""
-
-    provider: Provider
-    model: str
-    prepared: Prepared
-    accounts: Sequence[AccountDesk]  # any of them may take it
-
-    @property
-    def names(self) -> set[str]:
-        return {one.account.name for one in self.accounts}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """A task that was stored, and its account's lane at that moment."""
+    """A task that was stored, and its account at that moment: its lane, and how many jobs are open, counted up to some hundreds."""
 
     task: Task
     lane: Lane | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """A request that was judged: nothing about it can be refused any more. `choices`: in order, the fallbacks behind the first."""
-
-    request: TaskRequest
-    choices: Sequence[Choice]
-    webhook: Target | None
+    open_jobs: int = 0
 
 
 def read(body: object, desk: CreateDesk) -> TaskRequest:
@@ -100,42 +85,83 @@ def read(body: object, desk: CreateDesk) -> TaskRequest:
 
 
 async def create(
-    request: TaskRequest, project_id: str, desk: CreateDesk, *, also: Callable[[Connection, Created], Awaitable[None]]
+    request: TaskRequest,
+    project_id: str,
+    desk: CreateDesk,
+    *,
+    also: Callable[[Connection, Created], Awaitable[None]] | None = None,
 ) -> Created:
-    """Store a new task, durably. Raises `Invalid` with every fault, `ReferenceTaken`, or `StorageError`.
+    """Store a new task, durably. Raises `Invalid` with every fault, `ReferenceTaken`, `Refused`, or `StorageError`.
 
     `also`: what is to be stored together with it.
     """
     accepted = judge(request, desk)
     now = desk.clock()
     task_id, endpoint_id = desk.mint("task"), desk.mint("ep")
+    span = traces.begin("create", context.traceparent(), "server", task=task_id)
+    trace = span.traceparent if span is not None else context.traceparent()
+
+    def draft(accounts: Sequence[AccountDesk]) -> Task:
+        return evolve(task_of(accepted, accounts, task_id, project_id, None, now), traceparent=trace)
 
     async def unit(tx: Connection) -> Created:
         if request.reference is not None:
             existing = await tasks.by_reference(tx, project_id, request.reference)
             if existing is not None:
                 return Created(task=existing, lane=None)
-        accounts = await choose_accounts(tx, accepted)
+        accounts = await choose_accounts(tx, accepted.choices)
+        first = accounts[0]
+        policy = await lanes.policy(tx, project_id, first.account.name, most=min(first.max_open_tasks, COUNTED))
+        task = draft(accounts) if not policy.booking else await admit(tx, accepted.choices, accounts, draft, now)
+        lane, open_jobs = policy.lane, policy.open_jobs
+        if task.account != first.account.name:
+            lane, open_jobs = await lanes.get(tx, LaneKind.ACCOUNT, task.account), 0
         webhook_id = await _hidden_endpoint(tx, project_id, accepted.webhook, endpoint_id, now)
-        policy, lane = await lanes.policy(tx, project_id, accounts[0].account.name)
-        task = evolve(task_of(accepted, accounts, task_id, project_id, webhook_id, now), on_ambiguous=policy)
+        task = evolve(task, on_ambiguous=policy.on_ambiguous, webhook_endpoint_id=webhook_id)
         await tasks.insert(tx, task)
         await callbacks.note(tx, [_created(task)])
         await lanes.arrive(tx, {(LaneKind.ACCOUNT, task.account): now})
-        made = Created(task=task, lane=lane)
-        await also(tx, made)
+        made = Created(task=task, lane=lane, open_jobs=open_jobs)
+        if also is not None:
+            await also(tx, made)
         failpoints.reach("before_create_commit")
         return made
 
-    made = await _write(desk.database, unit)
+    try:
+        made = await _write(desk.database, unit, project_id)
+    finally:
+        if span is not None:
+            span.end()
     failpoints.reach("after_create")
     if made.task.id != task_id:
         raise ReferenceTaken(str(request.reference), made.task)
     desk.ring((LaneKind.ACCOUNT, made.task.account), now)
+    _tell(made.task)
     return made
 
 
-async def _write(database: Database, unit: Callable[[Connection], Awaitable[Created]]) -> Created:
+def _tell(task: Task) -> None:
+    metrics.tasks_created.labels(task.provider, task.model).inc()
+    said = {"task": task.id, "project": task.project_id, "provider": task.provider, "account": task.account}
+    tell(log, "task created", model=task.model, **said)
+
+
+async def _write(database: Database, unit: Unit[Created], project_id: str) -> Created:
+    """Raises `Refused` once the unit is over."""
+
+    async def answered(tx: Connection) -> Created | Refused:
+        try:
+            return await unit(tx)
+        except Refused as refused:  # an answer and no failure: what runs in the same group need not run again
+            return refused
+
+    answer = await _despite_rivals(database, behind(answered, project_id))
+    if isinstance(answer, Refused):
+        raise answer
+    return answer
+
+
+async def _despite_rivals(database: Database, unit: Unit[T]) -> T:
     """Two requests may find a reference free in the same moment: the loser looks again and finds the winner."""
     for _ in range(TRIES - 1):
         try:
@@ -152,7 +178,7 @@ def judge(request: TaskRequest, desk: CreateDesk) -> Accepted:
     choices: list[Choice] = []
     for place, wish in _wishes(request):
         found: list[Fault] = []
-        choice = _choose(wish, desk, found)
+        choice = _choose(wish, place, desk, found)
         if choice is not None and place and _exhausted(choice, choices):
             detail = "This asks the same account for the same again, right after it refused. Leave it out."
             found.append(Fault(pointer="", detail=detail))
@@ -186,7 +212,7 @@ def _wishes(request: TaskRequest) -> Iterator[tuple[str, TaskRequest]]:
         )
 
 
-def _choose(wish: TaskRequest, desk: CreateDesk, faults: list[Fault]) -> Choice | None:
+def _choose(wish: TaskRequest, place: str, desk: CreateDesk, faults: list[Fault]) -> Choice | None:
     provider, accounts = who(wish.provider, wish.account, desk, faults)
     if provider is None:
         return None
@@ -195,7 +221,8 @@ def _choose(wish: TaskRequest, desk: CreateDesk, faults: list[Fault]) -> Choice 
     except Invalid as invalid:
         faults += invalid.faults
         return None
-    return Choice(provider=provider, model=wish.model, prepared=prepared, accounts=accounts)
+    place += "/provider" if wish.account is None else "/account"
+    return Choice(provider=provider, model=wish.model, prepared=prepared, accounts=accounts, place=place)
 
 
 def _exhausted(choice: Choice, before: Sequence[Choice]) -> bool:
@@ -258,28 +285,6 @@ def _switched_off(account: str) -> str:
     )
 
 
-async def choose_accounts(tx: Connection, accepted: Accepted) -> list[AccountDesk]:
-    """An account for each choice; one that refuses is not asked for the same again while there is another."""
-    chosen: list[AccountDesk] = []
-    asked: set[tuple[str, str]] = set()
-    for choice in accepted.choices:
-        fresh = [one for one in choice.accounts if (one.account.name, choice.model) not in asked]
-        account = await _least_busy(tx, fresh or choice.accounts)
-        asked.add((account.account.name, choice.model))
-        chosen.append(account)
-    return chosen
-
-
-async def _least_busy(tx: Connection, accounts: Sequence[AccountDesk]) -> AccountDesk:
-    """The account with the fewest open tasks, rather one that buys than one that is paused; of equals the first configured."""
-    if len(accounts) == 1:
-        return accounts[0]
-    found = {one.account.name: await lanes.get(tx, LaneKind.ACCOUNT, one.account.name) for one in accounts}
-    accounts = [one for one in accounts if not pauses(found[one.account.name])] or accounts
-    counts = [await account_tasks.open_at_most(tx, account.account.name, bound=COUNTED) for account in accounts]
-    return accounts[counts.index(min(counts))]
-
-
 async def _hidden_endpoint(
     tx: Connection, project_id: str, webhook: Target | None, endpoint_id: str, now: int
 ) -> str | None:
@@ -329,20 +334,6 @@ def task_of(
         deadline_at=now + request.deadline_seconds * SECOND,
         created_at=now,
         updated_at=now,
-    )
-
-
-def candidate_of(choice: Choice, account: AccountDesk) -> Candidate:
-    estimate = account.estimate(choice.prepared)
-    return Candidate(
-        account=account.account.name,
-        provider=choice.provider.name,
-        model=choice.model,
-        input=_json(choice.prepared.input),
-        provider_options=_json(choice.prepared.provider_options),
-        cost_unit=estimate.unit,
-        cost_estimated=money.plain(estimate.amount) if estimate.amount is not None else None,
-        unit_price=account.unit_price,
     )
 
 

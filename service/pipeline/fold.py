@@ -9,7 +9,7 @@ import orjson
 from service.core import history, lifecycle, resolving
 from service.core.lifecycle import Outcome, Step
 from service.core.observation import Claim, Observation, Reading, Source, dump
-from service.pipeline.ledger import RAW_KEPT, Ledger, Recorded
+from service.pipeline.ledger import RAW_KEPT, Happened, Ledger, Recorded
 from storage.records import (
     AuditEntry,
     LaneKind,
@@ -78,6 +78,8 @@ def fold(seen: Observation, task: Task, ledger: Ledger, taken: Mapping[tuple[str
     if step.task is not task:
         ledger.found[task.id] = step.task
         ledger.steps.append(step)
+        if step.drafts:
+            _note_told(seen, step, ledger)
         ledger.notes += _entries(seen, step, ledger)
         ledger.audited += _audited(seen, step, ledger)
         if step.task.due_at is not None:
@@ -87,6 +89,14 @@ def fold(seen: Observation, task: Task, ledger: Ledger, taken: Mapping[tuple[str
         return Folded(recorded=recorded)
     context = history.context(task, seen, rules, step, taken=another)
     return Folded(recorded=recorded, version=step.task.version, context=context)
+
+
+def _note_told(seen: Observation, step: Step, ledger: Ledger) -> None:
+    pushed = seen.source is Source.CALLBACK or seen.prompted_by not in (None, Claim.WANTED, Claim.ASKED)
+    types = tuple(draft.type for draft in step.drafts)
+    ledger.happened.append(Happened(task=step.task, types=types, source=seen.source, pushed=pushed))
+    if seen.heard_at is not None:
+        ledger.heard[step.task.id] = seen.heard_at
 
 
 def _note_submission(seen: Observation, task: Task, step: Step, ledger: Ledger) -> None:

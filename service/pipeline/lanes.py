@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from service.pipeline.ledger import Batch, Fresh, LaneKey
-from service.telemetry import failpoints
+from service.telemetry import failpoints, metrics
+from service.telemetry.facts import tell
 from storage import lanes
 from storage.database import Connection, Database, apart
 from storage.errors import StorageError
@@ -196,6 +197,10 @@ class Lanes:
             before.ring(self._clock())
         worker = self._workers[key] = self._make(lane)
         self._running[key] = asyncio.create_task(self._work(worker))
+        metrics.lanes_claimed.labels(lane.kind.value).inc()
+        if before is None:
+            metrics.lanes_owned.labels(lane.kind.value).inc()
+        _say("lane taken", lane, logging.INFO if lane.kind is LaneKind.ACCOUNT else logging.DEBUG)
 
     def _plan(self, span: int | None) -> None:
         """Claim again in so many microseconds. What is due already was just refused us: others took it, or it is held."""
@@ -298,7 +303,10 @@ class Lanes:
                 given = await self._turn(worker)
         finally:
             await self._finish(worker)
-            if not (given or worker.lost):
+            if worker.lost:
+                metrics.lanes_lost.labels(worker.lane.kind.value).inc()
+                _say("lane lost", worker.lane, logging.WARNING)
+            elif not given:
                 await self._give_back(worker)
             self._forget(worker)
 
@@ -388,5 +396,11 @@ class Lanes:
         key = (worker.lane.kind, worker.lane.key)
         if self._workers.get(key) is worker:  # not the next owner of the same lane
             del self._workers[key]
+            metrics.lanes_owned.labels(key[0].value).dec()
             del self._running[key]
             self._failures.pop(key, None)
+
+
+def _say(what: str, lane: Lane, level: int) -> None:
+    """Many lanes are an endpoint's and come and go with its events; an account's is taken once, by whoever serves."""
+    tell(log, what, level, kind=lane.kind.value, lane=lane.key, epoch=lane.epoch)

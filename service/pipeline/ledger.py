@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from service.core import ids
 from service.core.durations import Curve
+from service.core.events import EventType
 from service.core.lifecycle import Outcome, Rules, Step
-from service.core.observation import Reading
+from service.core.observation import Reading, Source
 from storage import outbox
 from storage.callbacks import Orphaned
 from storage.records import (
@@ -62,6 +63,17 @@ class Callback:
     reading: Reading
     body: bytes
     signed: bool = False
+    at: int | None = None  # when it came
+
+
+@light(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """What is told of a task in this batch. `pushed`: by a push, or by a query that one rang for."""
+
+    task: Task
+    types: tuple[EventType, ...]
+    source: Source
+    pushed: bool
 
 
 @light(frozen=True, slots=True, kw_only=True)
@@ -99,6 +111,8 @@ class Ledger:
     fates: list[tuple[str, SubmissionStatus, Reading]] = field(default_factory=list)
     answered: list[tuple[str, str, int]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    happened: list[Happened] = field(default_factory=list)
+    heard: dict[str, int] = field(default_factory=dict)  # task → when the push came that told what is told of it
     arrivals: dict[LaneKey, int] = field(default_factory=dict)
     fresh: list[Fresh] = field(default_factory=list)
     told: set[str] = field(default_factory=set)  # projects that have an event which is of no task
@@ -151,5 +165,6 @@ class Batch:
     arrivals: Mapping[LaneKey, int]
     fresh: tuple[Fresh, ...]
     told: frozenset[str] = frozenset()  # projects that have an event which is of no task
+    happened: tuple[Happened, ...] = ()
     unknown: tuple[str, ...] = ()  # accounts whose provider answered with words we do not know, one for each time
     orphans: tuple[tuple[str, str, Orphaned], ...] = ()  # pushes nobody knows: provider, submission, what became of it

@@ -11,7 +11,7 @@ import orjson
 from service.core import delivery, formats, signature, signing_keys
 from service.core.schedule import schedule_of
 from service.core.times import SECOND
-from storage import endpoint_secrets, endpoints, projects
+from storage import endpoint_secrets, endpoints, project_secrets
 from storage import signing_keys as key_rows
 from storage.database import Connection
 from storage.errors import Missing
@@ -50,10 +50,10 @@ async def read(tx: Connection, endpoint_id: str, *, now: int) -> Endpoint | Seal
         if not secrets:
             raise Missing(f"endpoint {endpoint_id} has no secret to sign with: rotate it")
         return Sealed(endpoint, secrets, SECRET, await _signing_keys(tx, endpoint, now))
-    project = await projects.get(tx, endpoint.project_id)
-    if project is None:
+    signing = await project_secrets.live(tx, endpoint.project_id, now=now)
+    if not signing:
         raise Missing(f"endpoint {endpoint_id} has no secret to sign with: its project is gone")
-    return Sealed(endpoint, ((project.secret, None),), PROJECT_SECRET)
+    return Sealed(endpoint, tuple((one.sealed, one.retires_at) for one in signing), PROJECT_SECRET)
 
 
 async def _signing_keys(tx: Connection, endpoint: Endpoint, now: int) -> tuple[SealedUntil, ...]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from service.core.observation import Claim, Observation, Reading, Source
+from service.core.times import SECOND
 from service.net.client import ProviderClient
-from service.net.guard import NetError
+from service.net.guard import Blocked, NetError
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.recorder import Recorder
 from service.providers.base import Clues, ProviderError
-from service.telemetry import failpoints
+from service.telemetry import failpoints, metrics
 from storage.records import Task
 
 log = logging.getLogger("taskrelay.poll")
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +33,14 @@ class PollDesk:
 
 
 async def query(
-    tasks: Sequence[Task], account: AccountDesk, desk: PollDesk, *, prompted_by: Mapping[str, Claim]
+    tasks: Sequence[Task],
+    account: AccountDesk,
+    desk: PollDesk,
+    *,
+    prompted_by: Mapping[str, Claim],
+    heard: Mapping[str, int] = NOTHING,
 ) -> list[Reading]:
-    """Ask after bound tasks in one request and record the answers. `prompted_by`: task id → what a push claimed."""
+    """Ask after bound tasks in one request and record the answers. `prompted_by`, `heard`: task id → what a push claimed, and when."""
     asked_at = desk.clock()
     try:
         found = await desk.client.drive(
@@ -42,6 +51,7 @@ async def query(
         found = {task.id: reading for task in tasks}
     failpoints.reach("after_query")
     readings = [found.get(task.id, Reading(claim=Claim.ABSENT)) for task in tasks]
+    _count("poll", account, readings, desk.clock() - asked_at)
     await desk.recorder.record_all(
         [
             Observation(
@@ -50,6 +60,7 @@ async def query(
                 reading=reading,
                 at=asked_at,
                 prompted_by=prompted_by.get(task.id),
+                heard_at=heard.get(task.id),
                 account=account.account.name,
             )
             for task, reading in zip(tasks, readings, strict=True)
@@ -70,6 +81,7 @@ async def look_up(task: Task, account: AccountDesk, desk: PollDesk, clues: Clues
     except Exception as failure:
         reading = _failed(failure, account)
     failpoints.reach("after_look_up")
+    _count("look_up", account, [reading], desk.clock() - asked_at)
     await desk.recorder.record(
         Observation(task_id=task.id, source=Source.LOOK_UP, reading=reading, at=asked_at, account=account.account.name)
     )
@@ -77,8 +89,17 @@ async def look_up(task: Task, account: AccountDesk, desk: PollDesk, clues: Clues
     return reading
 
 
+def _count(way: str, account: AccountDesk, readings: Sequence[Reading], took: int) -> None:
+    provider, name = account.provider.name, account.account.name
+    metrics.query_seconds.labels(provider, way).observe(max(took, 0) / SECOND)
+    for reading in readings:
+        metrics.queries.labels(provider, name, way, reading.claim.value).inc()
+
+
 def _failed(failure: Exception, account: AccountDesk) -> Reading:
     """A query that did not work out says nothing of any job."""
     if not isinstance(failure, NetError | ProviderError):
         log.error("asking %s: its adapter failed", account.account.name, exc_info=failure)
+    if isinstance(failure, Blocked):
+        metrics.egress_blocked.labels("provider").inc()
     return Reading(claim=Claim.UNREACHABLE, detail=str(failure) or type(failure).__name__)

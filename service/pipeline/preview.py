@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.core.events import money_view
@@ -9,16 +10,12 @@ from service.core.fallback import Candidate
 from service.core.request import TaskRequest
 from service.net.client import MASK, Preview, ProviderClient
 from service.net.guard import NetError
+from service.pipeline import books
 from service.pipeline.accounts import AccountDesk
-from service.pipeline.create import (
-    Accepted,
-    CreateDesk,
-    ReferenceTaken,
-    candidate_of,
-    choose_accounts,
-    judge,
-    task_of,
-)
+from service.pipeline.books import Balance
+from service.pipeline.choosing import Accepted, candidate_of, choose_accounts
+from service.pipeline.create import CreateDesk, ReferenceTaken, judge, task_of
+from service.pipeline.spending import priced, refuse
 from service.providers.base import Ask
 from storage import tasks
 from storage.database import Connection
@@ -43,21 +40,38 @@ class Bid:
         return {"unit": one.cost_unit, "estimated": one.cost_estimated, "charged": None, "money": money}
 
 
-async def preview(request: TaskRequest, project_id: str, desk: CreateDesk, client: ProviderClient) -> list[Bid]:
-    """The purchase of each choice, in order. Raises what `create` raises."""
-    accepted = judge(request, desk)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """The bids in order, and how the project's budget stands before them; None where it has none."""
 
-    async def unit(tx: Connection) -> tuple[Task | None, list[AccountDesk]]:
+    bids: list[Bid]
+    budget: object
+
+
+async def preview(request: TaskRequest, project_id: str, desk: CreateDesk, client: ProviderClient) -> Trial:
+    """The purchase of each choice, in order. Raises what `create` raises."""
+    accepted, now = judge(request, desk), desk.clock()
+
+    def draft(accounts: Sequence[AccountDesk]) -> Task:
+        return task_of(accepted, accounts, PLACEHOLDER, project_id, None, now)
+
+    async def unit(tx: Connection) -> tuple[Task | None, Sequence[AccountDesk], Balance]:
         taken = None
         if request.reference is not None:
             taken = await tasks.by_reference(tx, project_id, request.reference)
-        return taken, await choose_accounts(tx, accepted)
+        balance = await books.read(tx, project_id)
+        accounts: Sequence[AccountDesk] = await choose_accounts(tx, accepted.choices)
+        if taken is None:
+            accounts = await priced(tx, balance.allowance.budget, accepted.choices, accounts)
+        return taken, accounts, balance
 
-    taken, accounts = await desk.database.read(unit)
+    taken, accounts, balance = await desk.database.read(unit)
     if taken is not None:
         raise ReferenceTaken(str(request.reference), taken)
-    task = task_of(accepted, accounts, PLACEHOLDER, project_id, None, desk.clock())
-    return [_bid(accepted, place, account, task, client) for place, account in enumerate(accounts)]
+    task = draft(accounts)
+    refuse(balance, task, now)
+    bids = [_bid(accepted, place, account, task, client) for place, account in enumerate(accounts)]
+    return Trial(bids=bids, budget=balance.view(now)["budget"])
 
 
 def _bid(accepted: Accepted, place: int, account: AccountDesk, task: Task, client: ProviderClient) -> Bid:

@@ -61,7 +61,17 @@ async def owe(
             ledger.fresh.append(
                 Fresh(
                     endpoint_id=endpoint_id,
-                    due=outbox.Due(delivery.id, event.id, event.type, 0, url, ledger.now, event.body),
+                    due=outbox.Due(
+                        delivery.id,
+                        event.id,
+                        event.type,
+                        0,
+                        url,
+                        ledger.now,
+                        event.body,
+                        traceparent=event.traceparent,
+                        heard_at=ledger.heard.get(event.task_id) if event.task_id is not None else None,
+                    ),
                 )
             )
     await outbox.publish(tx, [event for event, _ in made], owed)
@@ -101,6 +111,7 @@ def _event(draft: Draft, ledger: Ledger) -> tuple[Event, Task]:
         sequence=task.sequence,
         created_at=ledger.now,
         body=events.render_task_event(event_id, draft.type, ledger.now, view),
+        traceparent=task.traceparent,
         hard=draft.hard,
     )
     return event, task

@@ -69,6 +69,7 @@ def push(
         reading=one.reading,
         at=ledger.now,
         submission_id=one.submission_id,
+        heard_at=one.at,
     )
     rung = False
     if _trusted(one, task, ledger):

@@ -21,10 +21,11 @@ COUNTS = (Claim.SUCCEEDED, Claim.FAILED, Claim.WANTED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One request after bound tasks, or a look-up of one. `prompts`: task id → what a push claimed."""
+    """One request after bound tasks, or a look-up of one. `prompts`, `heard`: task id → what a push claimed, and when."""
 
     tasks: tuple[Task, ...]
     prompts: Mapping[str, Claim] = field(default_factory=dict)
+    heard: Mapping[str, int] = field(default_factory=dict)
     look_up: bool = False
     rung: bool = False
 
@@ -34,6 +35,7 @@ class Bells:
     """Pushes that wait for a query. `needless`: those that say nothing new, to be put to rest."""
 
     claims: dict[str, Claim]
+    heard: dict[str, int]  # when the push came whose claim counts
     strangers: set[str]  # tasks of which a push names another job than theirs: one too many, or nonsense
     needless: list[Bell]
     ringing: list[Task]
@@ -78,18 +80,22 @@ class Questions:
     def bells(self, found: Round) -> Bells:
         """All bells of a task ring once; the claim of an end is the one that counts, and after the end that a link is wanted."""
         claims: dict[str, Claim] = {}
+        heard: dict[str, int] = {}
         needed: set[str] = set()
         strangers: set[str] = set()
         for bell in found.bells:
             task_id, claim = bell.task_id, Claim(bell.claim)
             if task_id not in claims or claim in COUNTS:
                 claims[task_id] = claim
+                if claim not in lifecycle.RINGS_ONLY:
+                    heard[task_id] = bell.seen_at
             if task_id in found.rung and self._worth_asking(found.rung[task_id], claim):
                 needed.add(task_id)
                 if self._names_another(found.rung[task_id], bell.content):
                     strangers.add(task_id)
         return Bells(
             claims=claims,
+            heard=heard,
             strangers=strangers,
             needless=[bell for bell in found.bells if bell.task_id not in needed],
             ringing=[found.rung[task_id] for task_id in claims if task_id in needed],
@@ -97,7 +103,7 @@ class Questions:
 
     def _worth_asking(self, task: Task, claim: Claim) -> bool:
         """Of a task that has gone on to another account only a job too many matters, and that can only be looked for."""
-        if task.account != self._name:
+        if task.account != self._name or (claim is Claim.ASKED and task.provider_task_id is None):
             return self._account.provider.traits.look_up
         return lifecycle.rings(task, Reading(claim=claim))
 
@@ -121,7 +127,12 @@ class Questions:
             elif self._account.provider.traits.look_up:
                 yield Question(tasks=(task,), look_up=True, rung=True)
         for batch in self._batches(bound):
-            yield Question(tasks=batch, prompts={task.id: bells.claims[task.id] for task in batch}, rung=True)
+            yield Question(
+                tasks=batch,
+                prompts={task.id: bells.claims[task.id] for task in batch},
+                heard={task.id: bells.heard[task.id] for task in batch if task.id in bells.heard},
+                rung=True,
+            )
 
     # What is due
 

@@ -10,13 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from service.core.ids import task_of
 from service.core.lifecycle import Outcome
 from service.core.observation import Observation
-from service.pipeline import fences
+from service.pipeline import books, fences
 from service.pipeline.fold import hear
 from service.pipeline.ledger import Batch, Callback, Desk, Ledger, Recorded
 from service.pipeline.publish import publish
 from service.pipeline.pushes import correct, keep_pushes, push
 from service.telemetry import failpoints
 from storage import audit, callbacks, lanes, submissions, tasks
+from storage import books as book_rows
 from storage.database import Connection
 
 
@@ -48,6 +49,7 @@ async def record(tx: Connection, seen: Sequence[Observation | Callback], desk: D
         recorded=recorded,
         arrivals=ledger.arrivals,
         fresh=tuple(ledger.fresh),
+        happened=tuple(ledger.happened),
         unknown=unknown,
         orphans=tuple(ledger.orphans),
     )
@@ -114,7 +116,10 @@ async def _write(tx: Connection, ledger: Ledger) -> None:
         if ledger.found[task_id] is not before
     ]
     if changed:
+        changed, moves = books.rebooked(changed)
         await tasks.save(tx, changed)
+        if moves:
+            await book_rows.note(tx, moves)
     if ledger.submissions:
         await submissions.insert(tx, ledger.submissions)
     for submission_id, status, reading in ledger.fates:

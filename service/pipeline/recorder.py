@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from service.core.observation import Observation
+from service.pipeline import telling
 from service.pipeline.ledger import Batch, Callback, Desk, LaneKey, Ledger, Recorded
 from service.pipeline.record import record
 from service.telemetry import failpoints
+from service.telemetry.context import for_all
 from storage import lanes
 from storage.callbacks import Orphaned
 from storage.database import Connection, Database, apart
@@ -24,6 +27,13 @@ T = TypeVar("T")
 BATCH = 256
 WAITING = 20_000
 TRIES = 5
+
+
+class Recording(Protocol):
+    """Who runs units that change something else than tasks."""
+
+    async def write(self, unit: Callable[[Connection, Ledger], Awaitable[T]]) -> T:
+        """Run one; returns once it is durable."""
 
 
 class Recorder:
@@ -98,7 +108,7 @@ class Recorder:
         done: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
         self._waiting.append((seen, done))
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = for_all(self._run())
         return done  # a caller that is cancelled cancels this future, not the work: see `_commit`
 
     async def drain(self) -> None:
@@ -122,7 +132,7 @@ class Recorder:
 
     async def _commit(self, batch: Sequence[tuple[Observation | Callback, asyncio.Future[Recorded]]]) -> None:
         """Commit a batch; a poison observation is isolated by halving, so that one costs its neighbours a few commits."""
-        seen = [one for one, _ in batch]
+        seen, began = [one for one, _ in batch], time.perf_counter()
         try:
             result = await self._write(seen)
         except Exception as error:
@@ -146,6 +156,8 @@ class Recorder:
             self.unknown_vocabulary[account] += 1
             log.warning("%s answered in words we do not know; they are kept with the task", account)
         self._tell_of_orphans(result)
+        if result.happened:
+            telling.happened(result.happened, self._desk.accounts, time.perf_counter() - began)
         self._tell(result)
         if self._heard is not None:
             try:

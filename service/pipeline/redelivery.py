@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import orjson
@@ -13,11 +14,13 @@ from service.pipeline import audit_trail
 from service.pipeline.audit_trail import Act
 from service.pipeline.ledger import Fresh, Ledger
 from service.pipeline.orders import sendable
-from service.pipeline.recorder import Recorder
+from service.pipeline.recorder import Recorder, Recording
 from storage import endpoints, listings, outbox, replays
 from storage.database import Connection, Database
 from storage.records import Delivery, Endpoint, EndpointStatus, Event, LaneKind
 from storage.replays import Past
+
+Also = Callable[[Connection, Delivery], Awaitable[None]]
 
 BATCH = 500
 MOST_OWED = 10_000  # by one request
@@ -56,8 +59,14 @@ def refuse_inactive(endpoint: Endpoint | None, now: int, *, paused: bool = True)
     return endpoint
 
 
-async def retry(recorder: Recorder, delivery_id: str, project_id: str, act: Act) -> Delivery | None:
-    """Make one delivery due now, whatever became of it, with a new schedule. Raises `Inactive`."""
+async def nothing_else(tx: Connection, delivery: Delivery) -> None:
+    """What is stored besides, by default."""
+
+
+async def retry(
+    recorder: Recording, delivery_id: str, project_id: str, act: Act, *, also: Also = nothing_else
+) -> Delivery | None:
+    """Make one delivery due now, whatever became of it, with a new schedule. Raises `Inactive`. `also`: stored together with it."""
 
     async def unit(tx: Connection, ledger: Ledger) -> Delivery | None:
         found = await listings.delivery(tx, delivery_id, project_id)
@@ -78,7 +87,10 @@ async def retry(recorder: Recorder, delivery_id: str, project_id: str, act: Act)
             endpoint_id=found.endpoint_id,
         )
         ledger.arrive(LaneKind.ENDPOINT, found.endpoint_id, ledger.now)
-        return await listings.delivery(tx, delivery_id, project_id)
+        again = await listings.delivery(tx, delivery_id, project_id)
+        if again is not None:
+            await also(tx, again)
+        return again
 
     return await recorder.write(unit)
 
@@ -160,9 +172,14 @@ def wants(endpoint: Endpoint, past: Past) -> bool:
 
 
 async def send_sample(
-    recorder: Recorder, endpoint_id: str, project_id: str, type: EventType = EventType.TASK_SUCCEEDED
+    recorder: Recording,
+    endpoint_id: str,
+    project_id: str,
+    type: EventType = EventType.TASK_SUCCEEDED,
+    *,
+    also: Also = nothing_else,
 ) -> Delivery | None:
-    """Send a signed sample on the way that every event goes. Raises `Inactive` or `TooSoon`."""
+    """Send a signed sample on the way that every event goes. Raises `Inactive` or `TooSoon`. `also`: stored together with it."""
 
     async def unit(tx: Connection, ledger: Ledger) -> Delivery | None:
         endpoint, now = await endpoints.lock(tx, endpoint_id, project_id), ledger.now
@@ -179,6 +196,7 @@ async def send_sample(
         ledger.arrive(LaneKind.ENDPOINT, endpoint_id, now)
         due = outbox.Due(delivery.id, event.id, event.type, 0, None, now, event.body, 0, True)
         ledger.fresh.append(Fresh(endpoint_id=endpoint_id, due=due))
+        await also(tx, delivery)
         return delivery
 
     return await recorder.write(unit)

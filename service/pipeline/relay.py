@@ -11,13 +11,14 @@ from service.core.delivery import RENDER
 from service.net.hosts import Hosts, party_of
 from service.net.sender import Sender, Sent
 from service.pipeline import attempt, orders
+from service.pipeline import telling_attempts as telling
 from service.pipeline.backlog import Backlog
 from service.pipeline.ledger import Fresh
 from service.pipeline.orders import Orders, Sealed
 from service.pipeline.pace import Pace
 from service.pipeline.recorder import Recorder
 from service.pipeline.settling import Gone, Settling
-from service.telemetry import failpoints
+from service.telemetry import failpoints, traces
 from storage import endpoints, outbox
 from storage.database import Connection, Database
 from storage.outbox import Due
@@ -266,8 +267,11 @@ class EndpointLane:
                 continue
             pace.sent(now)
             failpoints.reach("before_post")
+            span = _traced(due, headers) if due.traceparent is not None else None
             sent = await desk.sender.post(due.url or follow.endpoint.url, body, headers)
             failpoints.reach("after_post")
+            if span is not None:
+                span.end(status=sent.status_code, error=sent.error_class)
             self._note(due, sent, started_at=now, follow=follow)
             if pace.shut or self._party != party or desk.hosts.crowded(party):
                 return
@@ -286,9 +290,13 @@ class EndpointLane:
 
     def _note(self, due: Due, sent: Sent, *, started_at: int, follow: Orders) -> None:
         now, jitter = self._desk.clock(), self._desk.chance()
+        telling.attempted(due, sent, now)
         verdict = attempt.judge(due, sent, follow, now=now, jitter=jitter)
         if sent.error_class != RENDER:
+            shut = self._pace.shut
             self._pace.answered(now, well=sent.status_code is not None and sent.status_code < 500)
+            if self._pace.shut is not shut:
+                telling.breaker(self.lane.key, opened=not shut)
             if not (due.test or follow.endpoint.hidden):
                 self._settling.judge(verdict, sent, now)
         self._pace.slow(verdict.slow_until)
@@ -309,7 +317,17 @@ class EndpointLane:
         if written.giving_up:
             self._orders = None  # read again before anything more is sent
             self._backlog.set_aside()
+        telling.settled(written, lane, self._endpoint)
         for one in written.results:
             self._backlog.known.discard(one.delivery_id)
             self._due_by(one.due_at)
         return len(written.results)
+
+
+def _traced(due: Due, headers: dict[str, str]) -> traces.Span | None:
+    """Tell the subscriber which trace this belongs to: the client's own, continued by a span of ours where anybody wants spans."""
+    span = traces.begin(
+        "deliver", due.traceparent, "client", delivery=due.id, event=due.event_id, attempt=due.attempts + 1
+    )
+    headers[traces.NAME] = span.traceparent if span is not None else due.traceparent or ""
+    return span

@@ -18,6 +18,7 @@ from typing import TypeVar
 from service.core import ids
 from service.core.patience import LATE_VERDICT_SECONDS
 from service.core.times import DAY, SECOND
+from service.telemetry import metrics
 from storage import retention
 from storage.database import Database, Unit
 from storage.retention import Window
@@ -30,6 +31,7 @@ EVERY_SECONDS = 3_600.0
 READ = 200  # rows looked at in one go
 TASKS = 4  # taken away in one unit: with all that hangs on them about 100 rows, 2 to 4 ms
 ROWS = 100  # of attempts and the like: 1 to 3 ms
+ANSWERS_DAYS = 1  # at least, for whoever asks the same again
 BUSY_SECONDS = 0.05  # a unit that took as long had to wait its turn
 RESTS = 9  # each as long as the unit before it took: a tenth of the writer's time …
 RESTS_WHEN_BUSY = 30  # … or less
@@ -80,6 +82,10 @@ class Retention:
             await self._all("pushes of unknown tasks", keep.tasks_days, "cbk", retention.delete_orphans, gone)
         if keep.audit_days:
             await self._all("audit entries", keep.audit_days, "aud", retention.delete_audit, gone)
+        delete_answers = partial(retention.delete_answers, now=self._clock())
+        await self._all("kept answers", ANSWERS_DAYS, ids.ANSWER, delete_answers, gone)
+        for what, count in gone.items():
+            metrics.retention_removed.labels(what).inc(count)
         if any(gone.values()):
             told = ", ".join(f"{count:,} {what}" for what, count in gone.items() if count)
             log.info("retention took away %s in %.0f s", told, asyncio.get_running_loop().time() - began)

@@ -17,12 +17,14 @@ from service.net.client import FateUnknown, NeverSent, ProviderClient
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.recorder import Recorder
 from service.providers.base import ProviderError
-from service.telemetry import failpoints
+from service.telemetry import failpoints, metrics, traces
+from service.telemetry.facts import tell
 from storage.records import Lane, Task, TaskStatus
 
 log = logging.getLogger("taskrelay.submit")
 
 SECOND = 1_000_000
+NOT_MADE = (Claim.REFUSED, Claim.DEFERRED)
 
 
 class LaneLost(Exception):
@@ -76,10 +78,12 @@ async def submit(
     if recorded.outcome is not Outcome.CHANGED or recorded.task is None or recorded.task.finished_at is not None:
         return None
     failpoints.reach("after_intent")
+    asked_at = desk.clock()
     reading = await _ask(recorded.task, submission_id, account, desk, deadline)
     if reading.account_refused and refused_since is not None:
         reading = replace(reading, refused_since=refused_since)
     failpoints.reach("after_reply")
+    _tell(task, reading, account, took=max(desk.clock() - asked_at, 0) / SECOND)
     answer = Observation(
         task_id=task.id,
         source=Source.SUBMIT,
@@ -92,6 +96,28 @@ async def submit(
     await desk.recorder.record_surely(answer)
     failpoints.reach("after_submitted")
     return reading
+
+
+def _tell(task: Task, reading: Reading, account: AccountDesk, *, took: float) -> None:
+    """Of the answer to a purchase: what became of it, and who was asked. What the provider said stands in the timeline."""
+    provider, name = account.provider.name, account.account.name
+    named = reading.provider_task_id is not None
+    outcome = reading.claim.value if reading.claim in NOT_MADE else "accepted" if named else Claim.AMBIGUOUS.value
+    metrics.submissions.labels(provider, name, outcome).inc()
+    metrics.submission_seconds.labels(provider).observe(took)
+    traces.note("submit", task.traceparent, took, "client", task=task.id, account=name, outcome=outcome)
+    level = logging.WARNING if outcome == Claim.AMBIGUOUS.value or reading.account_refused else logging.INFO
+    tell(
+        log,
+        f"submission {outcome}",
+        level,
+        task=task.id,
+        project=task.project_id,
+        provider=provider,
+        account=name,
+        ms=round(took * 1000),
+        error=reading.failure.code.value if reading.failure is not None else None,
+    )
 
 
 async def _ask(task: Task, submission_id: str, account: AccountDesk, desk: SubmitDesk, deadline: float) -> Reading:

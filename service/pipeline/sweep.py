@@ -10,6 +10,7 @@ from service.core.observation import Claim, Observation, Reading, Source
 from service.pipeline.ledger import Ledger
 from service.pipeline.operations import EXPIRED, disable
 from service.pipeline.recorder import Recorder
+from service.telemetry import metrics
 from storage import account_tasks, endpoints, lanes
 from storage.database import Connection, Database, apart
 
@@ -51,6 +52,7 @@ class Sweep:
             changed = sum(one.outcome is Outcome.CHANGED for one in recorded)
         expired = await self._expire()  # first: a lane whose lease is over has rows and rightly no time
         mended = await self._database.write(apart(lanes.mend))
+        metrics.lanes_mended.labels().inc(len(mended))
         for key in mended:
             log.error("lane %s had work and no time: mended; please report this", key)
         return changed + len(mended) + expired

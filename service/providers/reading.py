@@ -10,6 +10,7 @@ from decimal import Decimal
 from urllib.parse import quote, urlsplit
 
 from service.core import money
+from service.core.plain_text import usable
 from service.core.times import SECOND, parse_http_date
 from service.providers.base import BadReply, Reply, parse_reply
 from storage.records import Failure, FailureCode
@@ -25,7 +26,6 @@ _SECRETS = re.compile(
     rb"""|(\bbearer\s+)[^\s"'<>,;\\]{12,}|(\b(?:ulazai_live_|aio_|sk-|whsec_))[A-Za-z0-9_+/=.-]{8,}""",
     re.IGNORECASE,
 )
-_UNUSABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _NUMBERS = re.compile(r"[0-9.]+|(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*\.?")
 _NO_LINK = re.compile(r"[\s\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # A name that is no number, with neither user nor port.
@@ -93,7 +93,7 @@ def text(value: object, limit: int = 500, secrets: Sequence[str] = (), *, spotle
     """A provider's words for people and for our columns: bounded, storable, redacted; None when there are none."""
     if not isinstance(value, str):
         return None
-    clean = value if value.isprintable() else _UNUSABLE.sub("\ufffd", value)
+    clean = usable(value)
     if (spotless or len(clean) < SHORTEST_SECRET) and not secrets:
         return clean.strip()[:limit] or None
     written = clean.encode()

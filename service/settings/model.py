@@ -26,6 +26,9 @@ UnitRate = Annotated[values.UnitRate, BeforeValidator(values.unit_rate)]
 UnitPrice = Annotated[values.UnitPrice, BeforeValidator(values.unit_price)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 ApiKey = Annotated[SecretStr, Field(min_length=1, max_length=4096)]
+MetricsToken = Annotated[SecretStr, BeforeValidator(values.bearer)]
+RateOrOff = Annotated[values.Rate | None, BeforeValidator(values.rate_or_off)]
+Origin = Annotated[str, BeforeValidator(values.origin)]
 AccountName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 _PLAIN = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
@@ -114,6 +117,18 @@ class EgressSettings(BaseModel):
     )
 
 
+class ApiSettings(BaseModel):
+    """What the HTTP API allows."""
+
+    model_config = _PLAIN
+
+    rate: RateOrOff = Field(
+        default=values.Rate(6000, 60),
+        examples=["6000/m"],
+        description="Requests of one API key in each process, e.g. 6000/m or 20/s, at once if it likes; or off.",
+    )
+
+
 class PostgresSettings(BaseModel):
     """How a PostgreSQL server is reached, where DATABASE_URL names one."""
 
@@ -184,6 +199,19 @@ FLOORS = {
 SPARE_SECONDS = 5  # nothing starts that cannot end this long before its lane lapses
 
 
+class TracesSettings(BaseModel):
+    """Where spans are sent. Needs the extra `traces`."""
+
+    model_config = _PLAIN
+
+    endpoint: BaseUrl | None = Field(
+        default=None,
+        repr=False,
+        examples=["http://127.0.0.1:4318/v1/traces"],
+        description="An OTLP receiver over HTTP; what else there is to say, the standard OTEL_* variables say.",
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be said about a running taskrelay. Made by `load`, read by `cli` and `bootstrap` alone."""
 
@@ -225,12 +253,49 @@ class Settings(BaseSettings):
     failpoint: str | None = Field(
         default=None, examples=["after_intent"], description="Where this process is to die; for test harnesses only."
     )
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        examples=["10.0.0.0/8,fd00::/8"],
+        description="Addresses of your own proxies: what they say in X-Forwarded-For or Forwarded is who the client is.",
+    )
+    api: ApiSettings = Field(default=ApiSettings(), description="What the HTTP API allows.")
+    cors_origins: tuple[Origin, ...] = Field(
+        default=(),
+        examples=["https://tools.example.com"],
+        description="Origins of web pages whose scripts may call the API; by default none.",
+    )
+    max_connections: int = Field(
+        default=4096,
+        ge=16,
+        le=60_000,
+        examples=["4096"],
+        description="Connections of clients at once, in each process.",
+    )
+    max_address_connections: int = Field(
+        default=1024,
+        ge=4,
+        le=60_000,
+        examples=["1024"],
+        description="Of them, those of one address (of IPv6, one /64); trusted proxies are not counted.",
+    )
     max_streams: int = Field(
         default=200, ge=1, le=10_000, examples=["200"], description="Streams of the feed open at once, in each process."
     )
     max_project_streams: int = Field(
         default=20, ge=1, le=10_000, examples=["20"], description="Of them, those of one project."
     )
+    docs: bool = Field(
+        default=True, examples=["true"], description="Whether the API's description is served: /openapi.json and /docs."
+    )
+    metrics_token: MetricsToken | None = Field(
+        default=None,
+        examples=["$(openssl rand -hex 24)"],
+        description="Opens /metrics, beside an admin's key: Authorization: Bearer <it>.",
+    )
+    access_log: bool = Field(
+        default=True, examples=["true"], description="Whether each API request is a line of the log."
+    )
+    traces: TracesSettings = Field(default=TracesSettings(), description="Where spans are sent.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", examples=["info"], description="The least that is logged."
     )
@@ -260,6 +325,12 @@ class Settings(BaseSettings):
         kept = [key.get_secret_value() for key in self.secret_keys]
         if len(set(kept)) < len(kept):
             raise ValueError("SECRET_KEYS names a key twice; a rotation puts a new one in front")
+        return self
+
+    @model_validator(mode="after")
+    def _not_everybody_is_a_proxy(self) -> Self:
+        if any(network.prefixlen == 0 for network in self.trusted_proxies):
+            raise ValueError("TRUSTED_PROXIES names every address: anybody could claim to be anybody")
         return self
 
     @model_validator(mode="after")

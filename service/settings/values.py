@@ -18,6 +18,7 @@ _PRICE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,12})?) ([A-Z]{3})")
 _PLACEHOLDER = re.compile(
     rb"change.?(me|it)|example|placeholder|replace.?(me|this)|your.?secret|secret.?key", re.IGNORECASE
 )
+_BEARER = re.compile(r"[!-~]{16,512}", re.ASCII)
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 KEY_BYTES = 32
@@ -81,6 +82,10 @@ def rate(given: object) -> Rate:
     return Rate(int(found[1]), _SPANS[found[2]])
 
 
+def rate_or_off(given: object) -> Rate | None:
+    return None if given in (None, "off", "0", 0) else rate(given)
+
+
 def unit_price(given: object) -> UnitPrice:
     if isinstance(given, UnitPrice):
         return given
@@ -106,6 +111,13 @@ def secret_key(given: object) -> bytes:
     if len(set(key)) < 8 or _PLACEHOLDER.search(key):
         raise ValueError("is easily guessed. Make one: openssl rand -base64 32")
     return key
+
+
+def bearer(given: object) -> object:
+    """A secret that is stated in a header as it is."""
+    if isinstance(given, str) and not _BEARER.fullmatch(given):
+        raise ValueError("must be 16 to 512 visible ASCII characters without blanks. Make one: openssl rand -hex 24")
+    return given
 
 
 def network(given: object) -> IPv4Network | IPv6Network:
@@ -163,6 +175,13 @@ def public_url(given: object) -> str:
     if parts.path not in ("", "/"):
         raise ValueError("must be an origin without a path, such as https://relay.example.com")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def origin(given: object) -> str:
+    """Whose scripts, as a browser states it."""
+    if given == "*":
+        raise ValueError("must name each origin: https://tools.example.com; every page of the world is none")
+    return public_url(given).lower()
 
 
 def database_url(given: object) -> str:

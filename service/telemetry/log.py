@@ -1,5 +1,6 @@
 """Logging: one JSON object a line on stdout, or one readable line on stderr when a person is watching.
 
+A line says on whose request it is, where it is on one (`request_id`, `key`, `project`).
 Every record, from us or from a library, passes the same redaction. A log call never raises and never prints the
 arguments of a record that could not be written, since those have not been redacted yet.
 """
@@ -9,18 +10,30 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TextIO
 
 import orjson
 
-from service.telemetry import redact
+from service.telemetry import context, redact
 
 # What `logging` itself puts on a record; anything else came in by `extra=`.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 # They log requests at INFO, URLs and all.
-LIBRARIES = ("httpx", "httpcore", "aiohttp", "uvicorn", "asyncio", "hpack", "aiosqlite", "urllib3")
+LIBRARIES = (
+    "httpx",
+    "httpcore",
+    "aiohttp",
+    "uvicorn",
+    "asyncio",
+    "hpack",
+    "aiosqlite",
+    "urllib3",
+    "requests",
+    "opentelemetry",
+)
 _ACCESS = ("uvicorn.access", "aiohttp.access")
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -69,28 +82,43 @@ class JsonLine(logging.Formatter):
     """`{"at", "level", "logger", "text", …extra, "error"}` on one line of printable text."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry: dict[str, object] = {
-            "at": _at(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "text": _text(record),
-        }
-        entry |= {key: item for key, item in _extra(record).items() if key not in entry}
+        head: dict[str, object] = {"at": _at(record), "level": record.levelname.lower(), "logger": record.name}
+        if (facts := _facts(record)) is not None:
+            return "\n".join(_line({**head, **fact}) for fact in facts)
+        entry = {**head, "text": _text(record)}
+        entry |= {key: item for key, item in (context.fields() | _extra(record)).items() if key not in entry}
         if trace := _trace(self, record):
             entry["error"] = trace
-        # JSON escapes C0 controls only; the rest is spelled out afterwards, where it can only stand inside a string.
-        return redact.visible(orjson.dumps(_encodable(entry), option=orjson.OPT_NON_STR_KEYS).decode())
+        return _line(entry)
 
 
 class HumanLine(logging.Formatter):
     """`12:04:31 warning pipeline.poll  text  key=value`, and a traceback indented below."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if (facts := _facts(record)) is not None:
+            return "\n".join(self._line(record, str(fact.get("text", "")), fact) for fact in facts)
+        line = self._line(record, _text(record), context.fields() | _extra(record))
+        return "\n    ".join([line, *(redact.visible(part) for part in _trace(self, record).splitlines())])
+
+    def _line(self, record: logging.LogRecord, text: str, said: Mapping[str, object]) -> str:
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        head = f"{clock} {record.levelname.lower():7} {record.name}  {_text(record)}"
-        line = "  ".join([head, *(f"{key}={item}" for key, item in _extra(record).items())])
-        trace = _trace(self, record)
-        return "\n    ".join(redact.visible(part) for part in [line, *trace.splitlines()])
+        head = f"{clock} {record.levelname.lower():7} {record.name}  {text}"
+        return redact.visible("  ".join([head, *(f"{key}={item}" for key, item in said.items() if key != "text")]))
+
+
+def _facts(record: logging.LogRecord) -> Sequence[Mapping[str, object]] | None:
+    """What `facts.tell` handed over, clean already."""
+    return getattr(record, "facts", None)
+
+
+def _line(entry: dict[str, object]) -> str:
+    # JSON escapes C0 controls only; the rest is spelled out afterwards, where it can only stand inside a string.
+    try:
+        line = orjson.dumps(entry)
+    except TypeError:  # lone surrogates, integers past 64 bits, keys that are no text: rare, so a second try is cheap
+        line = orjson.dumps(_encodable(entry), option=orjson.OPT_NON_STR_KEYS)
+    return line.decode() if line.isascii() and b"\x7f" not in line else redact.visible(line.decode())
 
 
 def _at(record: logging.LogRecord) -> str:

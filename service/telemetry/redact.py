@@ -74,7 +74,7 @@ def value(given: object, depth: int = DEEP) -> object:
     if depth == 0:
         return HIDDEN
     if isinstance(given, Mapping):
-        return {text(str(key)): _named(str(key), item, depth) for key, item in given.items()}
+        return {text(str(key)): named(str(key), item, depth) for key, item in given.items()}
     if isinstance(given, list | tuple | set | frozenset):
         return [value(item, depth - 1) for item in given]
     if isinstance(given, bytes | bytearray):
@@ -82,7 +82,8 @@ def value(given: object, depth: int = DEEP) -> object:
     return text(str(given))
 
 
-def _named(name: str, item: object, depth: int) -> object:
+def named(name: str, item: object, depth: int = DEEP) -> object:
+    """What stands under this name, hidden if the name says that it is a secret."""
     if _SECRET_NAMES.search(name) and not isinstance(item, bool | int | None):
         return HIDDEN
     return value(item, depth - 1)

@@ -15,6 +15,11 @@ CREATE TABLE projects (
     secret TEXT NOT NULL, -- sealed
     on_ambiguous TEXT NOT NULL, -- what happens to purchases of unknown fate; copied onto each new task
     forgotten BIGINT NOT NULL DEFAULT 0, -- the highest position of its feed that retention took away: a cursor before it has missed something
+    budget_amount TEXT, -- NULL: no budget
+    budget_currency TEXT,
+    budget_period TEXT,
+    max_open_tasks BIGINT,
+    booking BIGINT NOT NULL DEFAULT 0, -- 1: what its new tasks come to is booked, as budgets need it
     created_at BIGINT NOT NULL
 );
 
@@ -23,11 +28,40 @@ CREATE TABLE api_keys (
     project_id TEXT NOT NULL REFERENCES projects (id),
     name TEXT NOT NULL,
     digest BYTEA NOT NULL UNIQUE, -- SHA-256 of the key; the key itself is not kept
+    prefix TEXT NOT NULL, -- its first characters, for its owner to recognise it by
     scopes TEXT NOT NULL,
     created_at BIGINT NOT NULL,
-    last_used_at BIGINT,
+    last_used_at BIGINT, -- to the minute
     revoked_at BIGINT
 );
+CREATE INDEX api_keys_by_project ON api_keys (project_id, id);
+
+-- What signed per-task URLs before projects.secret did, and still does beside it for a while.
+CREATE TABLE project_secrets (
+    project_id TEXT NOT NULL REFERENCES projects (id),
+    number BIGINT NOT NULL, -- the highest was replaced last
+    sealed TEXT NOT NULL,
+    retires_at BIGINT NOT NULL,
+    PRIMARY KEY (project_id, number)
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
+
+-- What the booked tasks of a project come to, as exact decimals. Written by who holds the project's row.
+CREATE TABLE books (
+    project_id TEXT NOT NULL REFERENCES projects (id),
+    slot TEXT NOT NULL, -- core.budget: open, or a month, a currency and a side
+    amount TEXT NOT NULL,
+    PRIMARY KEY (project_id, slot)
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
+
+-- What has changed since and is not added to the books yet: whoever records a task waits for no project's row.
+CREATE TABLE bookings (
+    project_id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    version BIGINT NOT NULL, -- of the task, which brought it
+    slot TEXT NOT NULL,
+    amount TEXT NOT NULL, -- with its sign
+    PRIMARY KEY (project_id, task_id, version, slot)
+) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 
 CREATE TABLE tasks (
     id TEXT NOT NULL PRIMARY KEY,
@@ -65,6 +99,8 @@ CREATE TABLE tasks (
     permitted_at BIGINT, -- the next intent uses it up
     surplus TEXT NOT NULL, -- jobs bought beside the task's own
     erased_at BIGINT, -- when what it was about was erased at its client's wish; its ledger stays
+    traceparent TEXT, -- of the trace its client made it in (W3C)
+    booked TEXT, -- how it stands in its project's books (core.budget); NULL: it does not
     streak TEXT,
     streak_count BIGINT NOT NULL,
     streak_since BIGINT,
@@ -148,6 +184,28 @@ CREATE TABLE timeline (
     PRIMARY KEY (task_id, version, ordinal)
 ) /*sqlite:*/ WITHOUT ROWID /*postgres: */;
 
+-- What creating requests were answered, for those who ask again (storage/answers.py).
+CREATE TABLE answers (
+    id TEXT NOT NULL PRIMARY KEY,
+    project_id TEXT NOT NULL REFERENCES projects (id),
+    route TEXT NOT NULL,
+    asked_as TEXT NOT NULL, -- what a repeat states again: its Idempotency-Key; of an SDK that sends none, its API key and its request
+    number BIGINT NOT NULL, -- tells equal requests of an SDK apart; 0 with an Idempotency-Key
+    fingerprint TEXT NOT NULL, -- of what was asked, under a secret key: it may hold credentials
+    asked_at BIGINT NOT NULL,
+    least BIGINT NOT NULL, -- the first and …
+    most BIGINT NOT NULL, -- … the last try of an SDK that it answered
+    until BIGINT, -- it is still worked on, at most until then
+    status BIGINT, -- with everything below: NULL until there is an answer
+    headers TEXT,
+    body BYTEA, -- exact bytes; NULL where sealed, and once its task was erased
+    sealed TEXT, -- the same where it holds a secret
+    task_id TEXT,
+    keep_until BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX answers_once ON answers (project_id, route, asked_as, number);
+CREATE INDEX answers_of_task ON answers (task_id) WHERE task_id IS NOT NULL;
+
 -- Append-only: who ordered what.
 CREATE TABLE audit (
     id TEXT NOT NULL PRIMARY KEY,
@@ -173,6 +231,7 @@ CREATE TABLE events (
     type TEXT NOT NULL,
     sequence BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
+    traceparent TEXT, -- its task's, beside the body: a delivery is sent with both
     body BYTEA NOT NULL, -- the exact bytes that are signed and sent
     hard BIGINT NOT NULL,
     test BIGINT NOT NULL -- 1: tells nothing that happened; not in the feed

@@ -25,17 +25,19 @@ HEAD = "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconten
 
 
 async def stuck_clients(stack: Stack, count: int) -> list[asyncio.StreamWriter]:
-    """A quarter each: half a head, half a body, idle after an answer, asking and never reading."""
+    """As many of each: half a head, half a body, idle after an answer, asking and never reading, a stream, a long poll."""
     head = HEAD.format(path="/v1/tasks", key=stack.key).encode()
     idle = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
     # More than the buffers of both sides take: the answers pile up, and the server waits for a reader.
     unread = f"GET /v1/providers HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {stack.key}\r\n\r\n".encode() * 100
-    said = (head, head + b"content-length: 900\r\n\r\n{", idle, unread)
+    held = f" HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {stack.key}\r\n\r\n".encode()
+    stream, poll = b"GET /v1/events/stream" + held, b"GET /v1/events?wait=60" + held
+    said = (head, head + b"content-length: 900\r\n\r\n{", idle, unread, stream, poll)
     writers = []
     for number in range(count):
         reader, writer = await asyncio.open_connection(sock=await _narrow(stack.port), limit=2048)
-        writer.write(said[number % 4])
-        if number % 4 == 2:
+        writer.write(said[number % len(said)])
+        if said[number % len(said)] is idle:
             await reader.readuntil(b"\r\n\r\n")
         writers.append(writer)
     return writers

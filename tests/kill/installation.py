@@ -302,6 +302,7 @@ class Installation:
             "TASKRELAY_EGRESS__PORTS": "*",
             "TASKRELAY_LOG_LEVEL": "warning",
             "TASKRELAY_UNSAFE_TIMING": "1",
+            "TASKRELAY_API__RATE": "off",
             "TASKRELAY_TIMING__SUBMIT_DEADLINE_SECONDS": str(DEADLINE_SECONDS),
             "TASKRELAY_TIMING__SETTLE_SECONDS": str(SETTLE_SECONDS),
             **{f"TASKRELAY_ACCOUNTS__{self.plan.kind.name.upper()}__{name}": told for name, told in account.items()},

@@ -97,7 +97,7 @@ class Receiver:
 @asynccontextmanager
 async def receiving(receiver: Receiver) -> AsyncIterator[str]:
     """Listen on a free port; gives the URL."""
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.setblocking(False)
     config = uvicorn.Config(receiver, log_config=None, access_log=False, proxy_headers=False, ws="none", lifespan="off")

@@ -325,4 +325,70 @@ MUTANTS = (
         ),
         tests=("tests/service/api/test_outputs.py",),
     ),
+    Mutant(
+        name="repeat-slips-past",
+        harm="two requests with one Idempotency-Key at the same moment are two tasks, and two videos",
+        edits=(
+            Edit(
+                file="service/api/once.py",
+                old="        return await (self._retried(tx) if self._stated is None else self._claimed(tx))\n",
+                new="        return None\n",
+            ),
+        ),
+        tests=("tests/service/api/test_once.py",),
+    ),
+    Mutant(
+        name="retry-takes-any",
+        harm="of four parallel calls of an SDK two retries are answered with the same task",
+        edits=(
+            Edit(
+                file="storage/answers.py",
+                old="AND (most < :try OR",
+                new="AND (most <= :try OR",
+            ),
+        ),
+        tests=("tests/service/api/test_once.py",),
+    ),
+    Mutant(
+        name="any-project",
+        harm="a tenant's key reads the secret that signs another tenant's events",
+        edits=(
+            Edit(
+                file="service/api/projects.py",
+                old=" or seen_by(call) not in (None, stated)",
+                new="",
+            ),
+        ),
+        tests=("tests/service/api/test_projects.py",),
+    ),
+    Mutant(
+        name="revoked-and-good",
+        harm="a key that leaked and was revoked opens everything it did",
+        edits=(
+            Edit(
+                file="storage/api_keys.py",
+                old='"FROM api_keys WHERE digest = :digest AND revoked_at IS NULL"',
+                new='"FROM api_keys WHERE digest = :digest"',
+            ),
+        ),
+        tests=("tests/service/api/test_keys.py",),
+    ),
+    Mutant(
+        name="fail-over-unreserved",
+        harm="a task goes on to a dearer fallback and spends money that the project does not have",
+        edits=(Edit(file="service/core/budget.py", old="_dearest(task) or own", new="own"),),
+        tests=("tests/service/core/test_budget.py", "tests/service/api/test_allowance.py"),
+    ),
+    Mutant(
+        name="end-unbooked",
+        harm="what ended unbought stays reserved for ever, and what is charged beyond its estimate counts for nothing",
+        edits=(
+            Edit(
+                file="service/pipeline/record.py",
+                old="changed, moves = books.rebooked(changed)",
+                new="_, moves = books.rebooked([])",
+            ),
+        ),
+        tests=("tests/service/pipeline/test_books.py", "tests/service/api/test_allowance.py"),
+    ),
 )

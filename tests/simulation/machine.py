@@ -70,6 +70,13 @@ class Store:
             raise Unavailable("the simulation's database is locked")
         return await self.inner.read(unit)
 
+    @property
+    def waiting(self) -> int:
+        return self.inner.waiting
+
+    def watched(self, told: Callable[[int, float], None], /) -> None:
+        self.inner.watched(told)
+
     def claim_serving(self) -> bool:
         """Replicas stand for those of PostgreSQL, where no lease may be voided at a start."""
         return self.machine.sim.plan.replicas == 1

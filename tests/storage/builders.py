@@ -5,6 +5,7 @@ from __future__ import annotations
 from storage import endpoints, projects, tasks
 from storage.database import Connection, Database
 from storage.records import (
+    ApiKey,
     Attempt,
     AuditEntry,
     Delivery,
@@ -33,6 +34,19 @@ ACCOUNT_LANE = (LaneKind.ACCOUNT, ACCOUNT)
 
 def project(id: str = PROJECT, **more: object) -> Project:
     return Project(**{"id": id, "name": f"name of {id}", "secret": "sealed", "created_at": NOW, **more})  # type: ignore[arg-type]
+
+
+def api_key(id: str = "key_1", **more: object) -> ApiKey:
+    row: dict[str, object] = {
+        "id": id,
+        "project_id": PROJECT,
+        "name": "ci",
+        "digest": id.encode(),
+        "prefix": "trk_12345678",
+        "scopes": frozenset({"tasks", "read"}),
+        "created_at": NOW,
+    }
+    return ApiKey(**{**row, **more})  # type: ignore[arg-type]
 
 
 def task(id: str = "task_1", **more: object) -> Task:

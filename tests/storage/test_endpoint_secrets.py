@@ -39,6 +39,14 @@ async def test_rotating_again_does_not_prolong_what_was_to_retire(database: Data
     assert [one.retires_at for one in await live(database, NOW + 1)] == [None, NOW + 101, NOW + 5]
 
 
+async def test_a_rotation_without_overlap_ends_every_older_one(database: Database) -> None:
+    await plant(database, endpoint())
+    await database.write(lambda tx: endpoint_secrets.insert(tx, secret()))
+    await rotate(database, "second", now=NOW, overlap=1000)
+    await rotate(database, "third", now=NOW + 1, overlap=0)
+    assert [one.sealed for one in await live(database, NOW + 1)] == ["third"]
+
+
 async def test_ten_old_ones_are_kept_at_most_and_the_retired_are_forgotten(database: Database) -> None:
     await plant(database, endpoint())
     await database.write(lambda tx: endpoint_secrets.insert(tx, secret()))

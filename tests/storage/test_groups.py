@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storage import groups
-from storage.database import Connection, Unit, apart
+from storage.database import Connection, Unit, apart, behind
 from storage.errors import StorageError, Unavailable
 from storage.groups import Failed, Groups
 
@@ -121,3 +121,31 @@ async def test_who_waited_behind_trouble_as_long_as_those_in_it_is_not_made_to_w
     assert await Writer().line().write(unit("a")) == "a"
     monkeypatch.setattr(line, "_patience", 10.0)
     assert await line.write(unit("b")) == "b"  # nobody has to start it again
+
+
+async def test_with_several_writers_those_that_lock_run_behind_the_others_and_in_order() -> None:
+    ran: list[str] = []
+
+    def said(word: str) -> Unit[str]:
+        async def say(tx: Connection) -> str:
+            ran.append(word)
+            return word
+
+        return say
+
+    def asked() -> list[Unit[str]]:
+        return [
+            behind(said("b"), "prj_2"),
+            said("1"),
+            behind(said("a"), "prj_1"),
+            said("2"),
+            behind(said("c"), "prj_2"),
+        ]
+
+    line = Writer().line(apart=True)
+    assert await asyncio.gather(*map(line.write, asked())) == ["b", "1", "a", "2", "c"], "each its own answer"
+    assert ran == ["1", "2", "a", "b", "c"]
+    ran.clear()
+    line = Writer().line()
+    await asyncio.gather(*map(line.write, asked()))
+    assert ran == ["b", "1", "a", "2", "c"], "one writer waits for nobody"

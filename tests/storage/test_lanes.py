@@ -10,8 +10,9 @@ from functools import partial
 
 import pytest
 
-from storage import account_tasks, clocks, dialect, lanes, outbox, projects, tasks
+from storage import account_tasks, clocks, dialect, lanes, outbox, tasks
 from storage.database import Connection, Database
+from storage.lanes import Policy
 from storage.records import DeliveryStatus, EndpointStatus, Lane, LaneKind, OnAmbiguous, TaskStatus
 from tests.storage.builders import (
     ACCOUNT,
@@ -20,7 +21,6 @@ from tests.storage.builders import (
     LONG_AGO,
     NEVER,
     NOW,
-    PROJECT,
     delivery,
     endpoint,
     event,
@@ -128,13 +128,15 @@ async def test_an_account_and_an_endpoint_of_one_name_are_two_lanes(database: Da
     assert (await look(database, LaneKind.ACCOUNT, "x")).next_due_at == NOW + 1
 
 
-async def test_who_makes_a_task_learns_the_projects_policy_and_the_lane_if_there_is_one(database: Database) -> None:
-    await database.write(lambda tx: projects.insert(tx, project(on_ambiguous=OnAmbiguous.RESUBMIT)))
-    ask = partial(lanes.policy, project_id=PROJECT, account=ACCOUNT)
-    assert await database.read(ask) == (OnAmbiguous.RESUBMIT, None)
+async def test_who_makes_a_task_learns_what_concerns_it(database: Database) -> None:
+    jobs = [task(f"task_{n}", status=TaskStatus.PROCESSING) for n in range(3)]
+    await plant(database, project("prj_2", on_ambiguous=OnAmbiguous.RESUBMIT), *jobs, task("task_9"))
+    ask = partial(lanes.policy, project_id="prj_2", account=ACCOUNT, most=2)
+    assert await database.write(ask) == Policy(on_ambiguous=OnAmbiguous.RESUBMIT, open_jobs=2)
     await arrive(database, NOW)
-    assert await database.read(ask) == (OnAmbiguous.RESUBMIT, await look(database))
-    assert await database.read(partial(ask, project_id="prj_none")) == (OnAmbiguous.HOLD, None)
+    assert (await database.write(ask)).lane == await look(database)
+    assert (await database.write(partial(ask, most=100))).open_jobs == 3
+    assert await database.write(partial(ask, project_id="prj_none")) == Policy()
 
 
 async def test_an_owners_own_health_is_kept_and_a_successors_is_not_overwritten(database: Database) -> None:

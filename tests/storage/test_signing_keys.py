@@ -53,6 +53,13 @@ async def test_rotating_again_prolongs_nothing_and_without_overlap_the_old_one_i
     assert await database.read(lambda tx: tx.fetch("SELECT id FROM signing_keys")) == [("d",)]
 
 
+async def test_a_rotation_without_overlap_ends_every_older_one(database: Database) -> None:
+    await plant(database)
+    await rotate(database, key("a"), 0)
+    await rotate(database, key("b", created_at=NOW + 1), 1000)
+    assert await rotate(database, key("c", created_at=NOW + 2), 0) == ["c"]
+
+
 async def test_ten_old_ones_sign_at_most(database: Database) -> None:
     await plant(database)
     for n in range(15):

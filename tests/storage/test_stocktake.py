@@ -105,3 +105,9 @@ async def test_pushes_nobody_owns_come_oldest_first(database: Database) -> None:
     assert [
         one.id for one in await database.read(lambda tx: stocktake.unowned(tx, after="", since=NOW + 3, batch=9))
     ] == ["cbk_3"]
+
+
+async def test_equal_standings_in_the_books_are_counted(database: Database) -> None:
+    rows = [task("task_1", booked="a"), finished("task_2", booked="a"), task("task_3", booked="b"), task("task_4")]
+    await plant(database, *rows, project("prj_2"), task("task_5", project_id="prj_2", booked="a"))
+    assert sorted(await database.read(lambda tx: stocktake.booked(tx, PROJECT))) == [("a", 2), ("b", 1)]

@@ -35,7 +35,7 @@ from tests.storage.strategies import DECIMAL, ON_ONE_DATABASE, fresh, rows
 # What a task is created with and keeps. Everything else changes, so `save` must write it.
 KEPT = {
     "id", "project_id", "metadata", "reference", "webhook_endpoint_id", "webhook_url", "webhook_events", "on_ambiguous",
-    "deadline_at", "created_at", "erased_at",
+    "deadline_at", "created_at", "erased_at", "traceparent",
 }  # fmt: skip
 
 ANY_TASK = rows(Task, cost_estimated=DECIMAL, cost_charged=DECIMAL | st.none(), unit_price=DECIMAL.map("{} USD".format))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import shutil
 import signal
 import tempfile
@@ -22,7 +21,7 @@ from service.cli.demo.kept import discard, keep
 from service.cli.demo.play import Play, bring_up
 from service.cli.demo.scenes import SCENES, Played, Scene
 from service.cli.demo.siege import siege
-from service.cli.demo.stage import Stage, StageError
+from service.cli.demo.stage import Stage, StageError, need_verifier
 from service.cli.terminal import FAILED, INTERRUPTED, OK, Json, Stop, console, say, show
 
 GIVE_UP_SECONDS = 60.0
@@ -60,11 +59,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """Show the whole thing on this machine: no account, nothing is paid. Exit 0 only if every end arrived."""
-    if importlib.util.find_spec("standardwebhooks") is None:
-        raise Stop(
-            "demo: signatures are checked with the published standardwebhooks package, which is not installed.\n"
-            "    pip install 'standardwebhooks>=1.1,<2'   (or install taskrelay with its demo extra: taskrelay[demo])"
-        )
+    need_verifier("demo")
     scenes = [scene for scene in SCENES if only is None or scene.name == only]
     if kill:
         raise typer.Exit(siege(scenes, seed, within, stuck=stuck, json=json))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.cli.demo.scenes import Played, taken
-from service.cli.tasks import instant
+from service.cli.task_lines import instant
 
 NAME, MODEL, WHO, CELL = 12, 27, 10, 11
 ASKED = {"poll": "it asked: ", "look_up": "it looked: "}  # how an entry was learned, where that tells something

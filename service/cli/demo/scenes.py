@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.cli.tasks import instant
+from service.cli.task_lines import instant
 
 SUCCEEDED = "task.succeeded"
 ENDS = (SUCCEEDED, "task.failed", "task.canceled", "task.expired")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import importlib.util
 import json
 import os
 import random
@@ -21,6 +22,7 @@ from typing import Any
 
 import service
 from service.cli.opening import environment
+from service.cli.terminal import Stop
 
 ROOT = Path(service.__file__).parent.parent
 READY_SECONDS = 30.0
@@ -30,7 +32,7 @@ PORTS = range(20_000, 32_000)
 HELD = 64  # ports at a time: a session of tests takes hundreds, and each is a descriptor
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
-_held: deque[socket.socket] = deque()
+_held: deque[int] = deque()
 
 
 class StageError(Exception):
@@ -150,6 +152,15 @@ async def run_once(
     return document
 
 
+def need_verifier(command: str) -> None:
+    """The subscriber's independent opinion on our signatures. Raises `Stop` where it is not installed."""
+    if importlib.util.find_spec("standardwebhooks") is None:
+        raise Stop(
+            f"{command}: signatures are checked with the published standardwebhooks package, which is not installed.\n"
+            "    pip install 'standardwebhooks>=1.1,<2'   (or install taskrelay with its demo extra: taskrelay[demo])"
+        )
+
+
 def our_command(*arguments: str) -> list[str]:
     """How to run this very taskrelay again, installed or not, whatever lies in the current folder."""
     start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from service.cli import main; main()"
@@ -177,9 +188,9 @@ def free_port() -> int:
             continue
         if sys.platform == "linux":
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _held.append(holder)
+            _held.append(holder.detach())  # until the process ends: no object that would warn of being left open
             if len(_held) > HELD:
-                _held.popleft().close()
+                os.close(_held.popleft())
         else:
             holder.close()
         return number

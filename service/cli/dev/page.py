@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.cli.tasks import instant
+from service.cli.task_lines import instant
 
 RECEIVER = "http://127.0.0.1:3000/hooks/done"
 WIDTH = 11

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ABOUT = "callbacks"
 BODY_BYTES = 65_536  # more than a provider's longest push; a proxy that cuts it would cut those
+AT_THE_DOOR = "There is nothing at this path."  # of a token that is none; beside the door, the API says more
 KEEP_PATH = "proxy_pass http://127.0.0.1:8080;   (nginx: no path behind the port, so that it stays as it is)"
 START = "taskrelay serve, then taskrelay doctor again"
 
@@ -96,7 +97,7 @@ def _other(reply: httpx.Response, said: dict[str, Any], public_url: str) -> tupl
         return f"it redirects to {_origin(to) or 'elsewhere'}, and providers do not follow", _redirected(to, public_url)
     if ours and code == "method_not_allowed":
         return "our POST arrived as something else: a proxy or redirect turned it into a GET", KEEP_PATH
-    if ours and code == "not_found" and "x-request-id" in reply.headers:
+    if ours and code == "not_found" and said.get("detail") != AT_THE_DOOR:
         return "it reached a taskrelay, but not under /callbacks/…: the path is changed on the way", KEEP_PATH
     if ours and code == "not_found":
         return (

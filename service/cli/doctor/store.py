@@ -128,12 +128,12 @@ async def _read(settings: Settings, database: Database, keyring: Keyring, seen: 
     from service.bootstrap.keys import seals_of
     from service.bootstrap.world import clock
     from service.core.tokens import Tokens
-    from storage import callbacks, projects
+    from storage import api_keys, callbacks, projects
 
     now = clock()
     if settings.database_url.startswith("sqlite:"):
         seen.findings.append(fine(ABOUT, "opens, schema is current, synchronous=FULL"))
-    seen.findings += _keys(await database.read(projects.count_keys))
+    seen.findings += _keys(await database.read(api_keys.count))
     lost = sorted(set(await seals_of(database, keyring)) - set(keyring.key_ids))
     if lost:
         text = f"secrets in it are sealed with key {', '.join(lost)}, which is not among yours ({', '.join(keyring.key_ids)})"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import requests  # type: ignore[import-untyped]
+import requests
 from celery import Celery  # type: ignore[import-not-found]
 
 from tests.bench.peers.posting import IN_FLIGHT, REDIS, RETRIES, URL, headers, owed

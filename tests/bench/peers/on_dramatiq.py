@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import dramatiq  # type: ignore[import-not-found]
-import requests  # type: ignore[import-untyped]
+import requests
 from dramatiq.brokers.redis import RedisBroker  # type: ignore[import-not-found]
 
 from tests.bench.peers.posting import REDIS, RETRIES, URL, headers, owed

@@ -21,9 +21,21 @@ from service.providers.registry import PROVIDERS
 from storage import projects
 from storage.database import Connection
 from storage.records import Failure, FailureCode, Output, Project
+from tests.service.api import witness
 from tests.storage.conftest import Clock
 
-TABLES = ("tasks", "submissions", "observations", "callbacks", "timeline", "events", "endpoints", "deliveries", "lanes")
+TABLES = (
+    "tasks",
+    "submissions",
+    "observations",
+    "callbacks",
+    "timeline",
+    "events",
+    "endpoints",
+    "deliveries",
+    "lanes",
+    "answers",
+)
 SIZES = {
     table: f"SELECT count(*) FROM {table}"  # noqa: S608 (names of ours)
     for table in TABLES
@@ -110,6 +122,7 @@ class House:
             transport=httpx.ASGITransport(app=app),
             base_url="http://anything.test",
             headers={"authorization": f"Bearer {key}"} if key else {},
+            event_hooks={"response": [witness.check]},  # every answer is held against the document
         )
 
     async def sizes(self) -> dict[str, int]:

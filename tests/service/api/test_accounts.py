@@ -38,7 +38,9 @@ async def hold(house: House, holds: Holds) -> None:
 
 
 async def audited(house: House) -> list[tuple[str, str]]:
-    rows = await house.context.database.read(lambda tx: tx.fetch("SELECT action, detail FROM audit ORDER BY id"))
+    rows = await house.context.database.read(
+        lambda tx: tx.fetch("SELECT action, detail FROM audit WHERE action LIKE 'account%' ORDER BY id")
+    )
     return [(str(action), str(detail)) for action, detail in rows]
 
 

@@ -102,9 +102,66 @@ async def test_what_is_no_http_is_turned_away_and_a_lifespan_is_granted(app: Api
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete", "websocket.close"]
 
 
-async def test_an_idempotency_key_is_refused_and_not_ignored(client: httpx.AsyncClient, house: House) -> None:
-    before = await house.sizes()
-    refused = await client.post("/v1/tasks", json={}, headers={"idempotency-key": "order-8841"})
-    assert (refused.status_code, refused.json()["code"]) == (400, "idempotency_key_unsupported")
-    assert '"reference"' in refused.json()["detail"]
-    assert await house.sizes() == before
+async def test_every_page_leads_to_the_next_by_a_link(house: House, client: httpx.AsyncClient) -> None:
+    for n in range(3):
+        made = await client.post("/v1/tasks", json=order(metadata={"n": "a b&c"}, model="kling-3.0-turbo"))
+        await house.succeeded(made.json()["id"], f"job-{n}")
+        await client.post("/v1/endpoints", json={"url": f"https://10.1.0.1/{n}"})
+        await client.post("/v1/keys", json={"name": f"k{n}", "scopes": ["read"]})
+        await client.post("/v1/projects", json={"name": f"p{n}"})
+    for path in (
+        "/v1/tasks?metadata.n=a+b%26c",
+        "/v1/endpoints",
+        "/v1/keys",
+        "/v1/projects",
+        "/v1/events",
+        "/v1/events?order=desc",
+        "/v1/audit/log",
+        "/v1/usage?group_by=metadata.n",
+    ):
+        whole = [one.get("id", one) for one in (await client.get(path)).json()["data"]]
+        url, found = f"{path}{'&' if '?' in path else '?'}limit=1", list[object]()
+        while url:
+            answer = await client.get(url)
+            found += [one.get("id", one) for one in answer.json()["data"]]
+            assert answer.json()["has_more"] == ("link" in answer.headers)
+            url = answer.links["next"]["url"] if "link" in answer.headers else ""
+            assert not url or url.startswith("https://relay.example.org/v1/"), "never the Host that was stated"
+        assert found == whole, path
+
+
+async def test_every_get_takes_head_and_what_a_path_takes_is_told_to_whoever_asks_otherwise(
+    client: httpx.AsyncClient,
+) -> None:
+    got, head = await client.get("/v1/tasks"), await client.head("/v1/tasks")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", got.headers["content-length"])
+    for method in ("OPTIONS", "PUT", "TRACE"):
+        told = await client.request(method, "/v1/tasks")
+        assert (told.status_code, told.headers["allow"]) == (405, "GET, HEAD, POST")
+        assert told.json()["request_id"] == told.headers["x-request-id"]
+
+
+async def test_every_answer_has_a_request_id_of_its_own(house: House, client: httpx.AsyncClient) -> None:
+    made = await client.post("/v1/tasks", json=order())
+    token = house.context.tokens.callback("cloudsway", await house.bought(made.json()["id"]))
+    told = [
+        made,
+        await client.get("/v1/nowhere"),
+        await client.get("/livez"),
+        await client.get("/o/x"),
+        await client.post(f"/callbacks/cloudsway/{token}", content=b"{}"),
+        await client.post("/callbacks/cloudsway/x", content=b"{}"),
+        await client.get("/callbacks/cloudsway/x"),
+    ]
+    assert len({one.headers["x-request-id"] for one in told}) == len(told)
+    for one in told:
+        if one.status_code >= 400:
+            assert one.json()["request_id"] == one.headers["x-request-id"]
+
+
+async def test_a_path_that_anothers_placeholder_would_take_refuses_in_its_own_name(client: httpx.AsyncClient) -> None:
+    for method in ("GET", "HEAD", "DELETE", "OPTIONS"):
+        told = await client.request(method, "/v1/tasks/resolve")
+        assert (told.status_code, told.headers["allow"]) == (405, "POST"), method
+    told = await client.delete("/v1/events/stream")
+    assert (told.status_code, told.headers["allow"]) == (405, "GET, HEAD")

@@ -11,7 +11,7 @@ from tests.service.api.house import House
 
 
 def of(house: House, id: str) -> Call:
-    key = ApiKey(id="key_1", project_id="prj_1", name="me", digest=b"", scopes=frozenset(), created_at=0)
+    key = ApiKey(id="key_1", project_id="prj_1", name="me", digest=b"", prefix="trk_", scopes=frozenset(), created_at=0)
     request = Request({"type": "http", "path_params": {"id": id}})
     return Call(context=house.context, request=request, key=key)
 

@@ -5,6 +5,7 @@ import base64
 import gzip
 import hashlib
 import hmac
+import re
 from dataclasses import replace
 
 import httpx
@@ -104,7 +105,8 @@ async def test_a_forged_token_costs_no_database_and_no_reading_and_always_looks_
         scope = {"type": "http", "method": "POST", "path": each, "headers": [(b"content-length", b"5")]}
         await app(scope, receive, send)  # type: ignore[arg-type]
         assert sent[0]["status"] == 404, each
-        bodies.add((str(sent[0]), sent[1]["body"]))
+        said = f"{sent[0]} {sent[1]['body']!r}"
+        bodies.add(re.sub("req_[0-9A-Z]{26}", "req_", said))  # but for the id of the request
     assert len(bodies) == 1
     assert await house.sizes() == before
 
@@ -212,7 +214,7 @@ async def test_a_body_that_never_ends_is_not_waited_for(client: httpx.AsyncClien
         sent.append(message)
 
     sent_first: list[bool] = []
-    door = Door(taking, Limits(body_seconds=0.01), "")
+    door = Door(taking, Limits(body_seconds=0.01), "", mint=context.mint)
     await door({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
     assert sent[0]["status"] == 408
 

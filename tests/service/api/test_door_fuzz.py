@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from tests import engines
 from tests.outside import Outside
 from tests.service.api import hostile
 from tests.service.api.house import House, account, desk, until
+from tests.service.pipeline.parties import Wrapped
 from tests.storage.builders import submission, task
 from tests.storage.conftest import Clock
 
@@ -47,6 +49,7 @@ ONE_HOUSE: dict[str, Any] = {
 }
 thorough = settings(max_examples=EXAMPLES, **ONE_HOUSE)
 over_a_socket = settings(max_examples=max(EXAMPLES // 5, 50), **ONE_HOUSE)
+REQUEST_ID = re.compile(rb"req_[0-9A-Z]{26}")  # another one each time, and nothing else
 SECRET = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"
 MODES = {
     "verify": (Callbacks.VERIFY, None),
@@ -58,26 +61,20 @@ MODES = {
 SETTLED = ("tasks", "submissions", "timeline", "events", "deliveries", "callbacks", "api_keys", "projects")
 
 
-class Watched:
-    """The real database; counts the units it is asked to run."""
+class Watched(Wrapped):
+    """Counts the units it is asked to run."""
 
     def __init__(self, inner: Database) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.units = 0
 
     async def write(self, unit: Unit[T], /) -> T:
         self.units += 1
-        return await self.inner.write(unit)
+        return await super().write(unit)
 
     async def read(self, unit: Unit[T], /) -> T:
         self.units += 1
-        return await self.inner.read(unit)
-
-    def claim_serving(self) -> bool:
-        return self.inner.claim_serving()
-
-    async def close(self) -> None:
-        await self.inner.close()
+        return await super().read(unit)
 
 
 @dataclass
@@ -128,7 +125,11 @@ class Yard:
         scope = {"type": "http", "method": method, "path": path, "headers": list(headers)}
         await self.app(scope, receive, send)
         start, content = sent
-        return start["status"], (str(start), content["body"]), read
+        return (
+            start["status"],
+            (REQUEST_ID.sub(b"req_", str(start).encode()), REQUEST_ID.sub(b"req_", content["body"])),
+            read,
+        )
 
 
 @pytest.fixture
@@ -301,7 +302,8 @@ def status_of(answer: bytes) -> int:
 
 
 def without_date(answer: bytes) -> bytes:
-    return b"\r\n".join(line for line in answer.split(b"\r\n") if not line.lower().startswith(b"date:"))
+    kept = b"\r\n".join(line for line in answer.split(b"\r\n") if not line.lower().startswith(b"date:"))
+    return REQUEST_ID.sub(b"req_", kept)
 
 
 def on_the_wire(path: str, loosely: bool) -> bytes:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from service.api.multipart import Form, read_form
+from service.api.multipart import Form, Part, read_form, read_parts
 from service.api.problems import Problem
 from service.core.request import Invalid
 
@@ -155,3 +155,17 @@ async def test_no_body_raises_anything_else(noise: bytes, at: int) -> None:
     for body in (noise, b"--b0" + noise, whole[:at] + noise + whole[at:]):
         with contextlib.suppress(Problem, Invalid):
             await read(body)
+
+
+async def test_parts_are_told_as_they_came_and_counted() -> None:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": FILE + b"xyz\r\n" + FIELD + b"main" + END, "more_body": False}
+
+    async def parts(many: int) -> list[Part]:
+        scope = {"type": "http", "headers": [(b"content-type", TYPE.encode())]}
+        return await read_parts(Request(scope, receive), most=1000, beside=1000, many=many, seconds=5)
+
+    assert await parts(2) == [Part("file", True, b"xyz"), Part("account", False, b"main")]
+    with pytest.raises(Problem) as refused:
+        await parts(1)
+    assert refused.value.code == "malformed_form"

@@ -22,7 +22,11 @@ OPEN = {
     "GET /readyz",
     "GET /",
     "GET /docs/problems",
+    "GET /openapi.json",
+    "GET /docs",
+    "GET /docs/assets/{name}",
 }
+METRICS = "GET /metrics"  # takes a token of its own beside a key: tests/service/api/test_metrics.py
 ROW = re.compile(r"^\| \[`([A-Z]+ \S+)`\]\(#[a-z-]+\) \| ([a-z, ]+) \|", re.MULTILINE)
 
 
@@ -48,14 +52,15 @@ def test_each_problem_is_told_with_its_status(problems: str) -> None:
 def test_every_route_is_on_the_page_with_its_scopes(api: str) -> None:
     told = dict(ROW.findall(api))
     keyed = {route: scopes for route, scopes in told.items() if scopes != "no key"}
-    assert keyed == {f"{method} {path}": ", ".join(scopes) for method, path, scopes, _ in ROUTES}
+    asked = {f"{method} {path}": ", ".join(scopes) for method, path, scopes, _ in ROUTES}
+    assert keyed == {**asked, METRICS: "admin"}
     assert told.keys() - keyed.keys() == OPEN
 
 
 async def test_what_the_page_calls_open_answers_without_a_key(api: str, app: Api) -> None:
     paths = {route.path for route in app._router.routes}  # type: ignore[attr-defined]
     keyed = {path for _, path, _, _ in ROUTES}
-    assert paths - keyed == {route.split()[1] for route in OPEN} - {"/callbacks/{provider}/{token}"}
+    assert paths - keyed == {route.split()[1] for route in OPEN | {METRICS}} - {"/callbacks/{provider}/{token}"}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,12 @@ def test_what_is_not_the_clients_fault_tells_nothing_of_itself(error: Exception,
     assert problem.code == code and str(error) not in problem.detail
 
 
-@pytest.mark.parametrize("code", [code for code, kind in CODES.items() if kind.status in (402, 409)])
+PASSING = {"idempotency_key_in_use"}  # the first request is answered in a moment, and the second with it
+
+
+@pytest.mark.parametrize(
+    "code", [code for code, kind in CODES.items() if kind.status in (402, 409) and code not in PASSING]
+)
 def test_a_lasting_conflict_tells_sdks_not_to_try_again(code: str) -> None:
     assert render(Problem(code, "…"), "req_1", "").headers["x-should-retry"] == "false"
 

@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 import pytest
 
 from service.api import public
 from service.api.app import Api, create_app
-from storage.database import Unit
+from storage.database import Database, Unit
 from storage.errors import Busy, Full, StorageError, Unavailable
 from tests.service.api.house import House, order
+from tests.service.pipeline.parties import Wrapped
 
 T = TypeVar("T")
 
@@ -27,11 +28,11 @@ async def test_alive_needs_no_database(house: House, app: Api) -> None:
         assert (await anybody.get("/livez")).json() == {"status": "ok"}
 
 
-class Counting:
-    """A database that counts writes, and can be out of order."""
+class Counting(Wrapped):
+    """Counts writes, and can be out of order."""
 
-    def __init__(self, real: Any) -> None:
-        self.real = real
+    def __init__(self, inner: Database) -> None:
+        super().__init__(inner)
         self.writes = 0
         self.error: Exception | None = None
 
@@ -39,17 +40,7 @@ class Counting:
         self.writes += 1
         if self.error is not None:
             raise self.error
-        result: T = await self.real.write(unit)
-        return result
-
-    async def read(self, unit: Unit[T], /) -> T:
-        result: T = await self.real.read(unit)
-        return result
-
-    def claim_serving(self) -> bool:
-        return True
-
-    async def close(self) -> None: ...
+        return await super().write(unit)
 
 
 class Refusing:

@@ -54,7 +54,7 @@ async def audited(house: House, task_id: str) -> list[AuditEntry]:
 
 async def all_audited(house: House) -> int:
     async def unit(tx: Connection) -> int:
-        [(count,)] = await tx.fetch("SELECT count(*) FROM audit")
+        [(count,)] = await tx.fetch("SELECT count(*) FROM audit WHERE action <> 'key.create'")
         return int(str(count))
 
     return await house.context.database.read(unit)

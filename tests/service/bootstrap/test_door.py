@@ -29,8 +29,8 @@ async def test_a_service_lives_in_the_world_that_its_ports_lead_to(tmp_path: Pat
         assert told[b"x-request-id"].decode() == ports.mint("req") and service.ports is ports
 
 
-async def status(folder: Path, roles: str, path: str) -> object:
-    async with open_service(settings(folder, TASKRELAY_SECRET_KEYS=NEW, TASKRELAY_ROLES=roles)) as service:
+async def status(folder: Path, roles: str, path: str, **more: str) -> object:
+    async with open_service(settings(folder, TASKRELAY_SECRET_KEYS=NEW, TASKRELAY_ROLES=roles, **more)) as service:
         answers: list[MutableMapping[str, object]] = []
 
         async def send(message: MutableMapping[str, object]) -> None:
@@ -48,6 +48,13 @@ async def test_one_that_only_works_answers_for_its_health_alone(
 ) -> None:
     assert await status(tmp_path, "api", path) == door
     assert await status(tmp_path, "work", path) == worker
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+async def test_the_description_is_served_unless_it_is_switched_off(tmp_path: Path, path: str) -> None:
+    assert await status(tmp_path, "api", path) == 200
+    assert await status(tmp_path, "api", path, TASKRELAY_DOCS="false") == 404
+    assert await status(tmp_path, "work", path) == 404
 
 
 def test_it_is_bound_before_it_serves(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from service.bootstrap.errors import StartError
 from service.bootstrap.keys import key_for, keyring_of, reseal_of, seals_of, secret_file
 from service.bootstrap.stores import open_store
 from service.settings import load
-from storage import projects
+from storage import api_keys
 from tests.service.bootstrap.given import NEW, OLD, settings
 
 
@@ -34,7 +34,7 @@ def test_with_postgresql_keys_must_be_given() -> None:
 async def test_a_key_is_made_in_an_open_store(tmp_path: Path) -> None:
     async with open_store(settings(tmp_path)) as (database, keyring):
         made = await key_for(database, keyring, name="me", scopes=["tasks"])
-        assert made.key.startswith("trk_") and await database.read(projects.count_keys) == 1
+        assert made.key.startswith("trk_") and await database.read(api_keys.count) == 1
 
 
 def test_the_file_of_the_key_stands_beside_the_database_and_a_server_has_none(tmp_path: Path) -> None:

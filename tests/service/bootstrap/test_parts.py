@@ -12,9 +12,9 @@ from tests.service.bootstrap.given import NEW, settings
 @pytest.mark.parametrize(
     ("roles", "loops", "endless"),
     [
-        ("api", ["durations"], 0),
+        ("api", ["durations", "key use"], 0),
         ("work", ["heartbeat", "durations", "silence", "sweep", "retention"], 1),
-        ("api,work", ["heartbeat", "durations", "silence", "sweep", "retention"], 1),
+        ("api,work", ["heartbeat", "durations", "key use", "silence", "sweep", "retention"], 1),
     ],
 )
 async def test_each_role_runs_what_it_needs(tmp_path: Path, roles: str, loops: list[str], endless: int) -> None:

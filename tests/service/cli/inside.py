@@ -32,8 +32,9 @@ class Said:
         return json.loads(self.out)
 
 
-def said(relay: Relay, *arguments: str) -> Said:
-    ended = CliRunner().invoke(app, arguments, env=relay.client)
+def said(relay: Relay | None, *arguments: str) -> Said:
+    """`relay`: None for a command that is to ask nobody."""
+    ended = CliRunner().invoke(app, arguments, env=relay.client if relay is not None else {})
     if isinstance(ended.exception, Stop):
         return Said(ended.exception.code, ended.stdout, ended.exception.text, ended.exception.facts)
     if ended.exception is not None and not isinstance(ended.exception, SystemExit):

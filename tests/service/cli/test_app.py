@@ -16,7 +16,7 @@ from service.cli.demo.stage import ROOT
 from tests.service.cli.processes import run
 
 HEAVY = {"pydantic", "aiohttp", "httpx", "uvicorn", "starlette", "aiosqlite", "cryptography", "orjson", "storage"}
-BLOCKING = {"serve", "sandbox", "subscriber"}
+SPEAKS_NOTHING_ELSE = {"openapi"}
 
 
 def leaves() -> Iterator[tuple[str, Any]]:
@@ -45,7 +45,7 @@ def test_help_loads_nothing_heavy() -> None:
 def test_every_command_speaks_json_and_says_what_it_does() -> None:
     commands = dict(leaves())
     assert len(commands) >= 15
-    assert [name for name, command in commands.items() if "json" not in {p.name for p in command.params}] == []
+    assert {name for name, one in commands.items() if "json" not in {p.name for p in one.params}} == SPEAKS_NOTHING_ELSE
     assert [name for name, command in commands.items() if not command.help] == []
 
 
@@ -71,3 +71,17 @@ def test_a_key_is_never_shown_by_help(tmp_path: Path) -> None:
     ended = run("tasks", "list", "--help", cwd=tmp_path, settings={"TASKRELAY_KEY": "trk_verysecret"})
     assert ended.returncode == 0 and "TASKRELAY_KEY" in ended.stdout
     assert "verysecret" not in ended.stdout + ended.stderr
+
+
+def test_the_help_of_the_whole_fits_a_terminal(tmp_path: Path) -> None:
+    lines = run("--help", cwd=tmp_path, settings={"COLUMNS": "80"}).stdout.splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 80
+    assert run(cwd=tmp_path, settings={"COLUMNS": "80"}).stderr.splitlines() == lines
+
+
+def test_wrong_usage_is_a_document_where_documents_were_asked_for(tmp_path: Path) -> None:
+    ended = run("tasks", "lsit", "--json", cwd=tmp_path)
+    told = json.loads(ended.stderr)
+    assert (ended.returncode, ended.stdout, told["exit"]) == (2, "", 2)
+    assert told["error"]["detail"] == "No such command 'lsit'. Did you mean 'list'?"
+    assert told["error"]["usage"].startswith("taskrelay tasks ")

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -12,64 +9,32 @@ from service.cli import client
 from service.cli.client import Api
 from service.cli.demo.stage import free_port
 from service.cli.terminal import FAILED, UNREACHABLE, USAGE, Stop
+from tests.service.cli.scripted import Reply, Scripted, problem, scripting
 
 KEY = "trk_" + "k" * 32
-Reply = tuple[int, dict[str, str], bytes] | None  # None: the connection closes without a word
-
-
-class Scripted:
-    """A real server that answers what it is told and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.answer: Callable[[], Reply] = lambda: (200, {}, b"{}")
-        scripted = self
-
-        class Door(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                scripted.asked.append((self.command, self.path, headers, body))
-                reply = scripted.answer()
-                if reply is None:
-                    self.close_connection = True
-                    return
-                status, headers, content = reply
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_POST = do_DELETE = do_GET
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
 
 @pytest.fixture
 def scripted() -> Iterator[Scripted]:
-    found = Scripted()
-    thread = threading.Thread(target=found.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    thread.join()
-
-
-def problem(status: int, **members: Any) -> Reply:
-    return status, {"content-type": "application/problem+json"}, json.dumps({"status": status, **members}).encode()
+    with scripting() as found:
+        yield found
 
 
 def stopped(scripted: Scripted, ask: Callable[[Api], Any]) -> Stop:
-    with Api(scripted.url, KEY) as api, pytest.raises(Stop) as stop:
+    with Api(scripted.url, KEY, pause=lambda _: None) as api, pytest.raises(Stop) as stop:
         ask(api)
     return stop.value
+
+
+def waiting(scripted: Scripted, *answers: Reply) -> tuple[Api, list[float]]:
+    """A client that notes how long it would have waited."""
+    rest = list(answers)
+    waited: list[float] = []
+    scripted.answer = lambda: rest.pop(0)
+    return Api(scripted.url, KEY, pause=waited.append), waited
+
+
+BUSY = problem(503, code="unavailable", detail="Not just now.")
 
 
 def test_the_key_travels_in_its_header_and_in_no_repr(scripted: Scripted) -> None:
@@ -176,3 +141,103 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
 
 def test_what_clients_set_is_no_setting_of_the_service() -> None:
     assert {"TASKRELAY_URL", "TASKRELAY_KEY", "TASKRELAY_WEBHOOK_SECRET"} == client.CLIENT_VARIABLES
+
+
+def test_a_limit_is_waited_for_as_long_as_it_says_also_by_an_order(
+    scripted: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, headers, body = problem(429, code="rate_limited", detail="Too many.") or (0, {}, b"")
+    api, waited = waiting(scripted, (status, headers | {"retry-after": "7"}, body), (202, {}, b'{"id": 1}'))
+    with api:
+        assert api.post("/v1/tasks", {"model": "x"}) == {"id": 1}
+    assert waited == [7.0] and len(scripted.asked) == 2
+    assert capsys.readouterr().err == "… 429 rate_limited  Too many; asking again in 7 s\n"
+
+
+@pytest.mark.parametrize("asked", ["61", "3600", "soon", ""])
+def test_a_limit_that_asks_for_too_much_or_nothing_is_told(asked: str, scripted: Scripted) -> None:
+    status, headers, body = problem(429, code="rate_limited", detail="Too many.") or (0, {}, b"")
+    api, waited = waiting(scripted, (status, headers | {"retry-after": asked}, body))
+    with api, pytest.raises(Stop, match="429 rate_limited"):
+        api.post("/v1/tasks", {})
+    assert waited == []
+
+
+def test_a_limit_is_not_waited_for_for_ever(scripted: Scripted) -> None:
+    status, headers, body = problem(429, code="rate_limited", detail="Too many.") or (0, {}, b"")
+    scripted.answer = lambda: (status, headers | {"retry-after": "50"}, body)
+    waited: list[float] = []
+    with Api(scripted.url, KEY, pause=waited.append) as api, pytest.raises(Stop, match="429"):
+        api.get("/v1/tasks")
+    assert waited == [50.0, 50.0]
+
+
+def test_what_is_busy_is_asked_again_but_an_order_is_not_repeated(scripted: Scripted) -> None:
+    api, waited = waiting(scripted, BUSY, BUSY, (200, {}, b'{"id": 1}'))
+    with api:
+        assert api.get("/v1/tasks/x") == {"id": 1}
+    assert waited == [1.0, 1.0]
+    api, waited = waiting(scripted, BUSY)
+    with api, pytest.raises(Stop, match="503 unavailable"):
+        api.post("/v1/tasks", {})
+    assert waited == []
+
+
+def test_what_stays_busy_is_told_in_the_end(scripted: Scripted) -> None:
+    api, waited = waiting(scripted, BUSY, BUSY, BUSY)
+    with api, pytest.raises(Stop, match="503 unavailable"):
+        api.get("/v1/tasks")
+    assert waited == [1.0, 1.0] and len(scripted.asked) == 3
+
+
+def test_where_a_path_is_unknown_the_other_side_is_asked_which_release_it_is(scripted: Scripted) -> None:
+    api, _ = waiting(scripted, problem(404, code="not_found"), (200, {}, b'{"name": "taskrelay", "version": "9.9"}'))
+    with api, pytest.raises(Stop) as stop:
+        api.get("/v1/new")
+    assert stop.value.text.splitlines()[-1].startswith("    That is taskrelay 9.9, and this command is ")
+    assert [path for _, path, _, _ in scripted.asked] == ["/v1/new", "/"]
+
+
+def test_a_server_without_tls_is_told_from_one_that_is_not_there(scripted: Scripted) -> None:
+    with Api(scripted.url.replace("http://", "https://"), KEY) as api, pytest.raises(Stop) as stop:
+        api.get("/v1/tasks")
+    assert stop.value.code == UNREACHABLE and "does not speak TLS" in stop.value.text
+
+
+def test_a_file_travels_as_a_form(scripted: Scripted) -> None:
+    with Api(scripted.url, KEY) as api:
+        api.upload("/v1/uploads", "a.png", b"PNG!", {"provider": "ulazai"})
+    _, path, headers, body = scripted.asked[0]
+    assert path == "/v1/uploads" and headers["content-type"].startswith("multipart/form-data")
+    assert b'name="file"; filename="a.png"' in body and b"PNG!" in body and b"ulazai" in body
+
+
+def test_a_creation_whose_answer_got_lost_is_repeated_under_the_same_key(scripted: Scripted) -> None:
+    status, headers, body = problem(409, code="idempotency_key_in_use", detail="Still worked on.") or (0, {}, b"")
+    busy = (status, headers | {"retry-after": "1"}, body)
+    api, waited = waiting(scripted, None, busy, BUSY, (202, {}, b'{"id": 1}'))
+    with api:
+        assert api.create("/v1/tasks", {"model": "x"}) == {"id": 1}
+    keys = {asked[2]["idempotency-key"] for asked in scripted.asked}
+    assert len(scripted.asked) == 4 and len(keys) == 1 and waited == [1.0, 1.0]
+    assert len(keys.pop().strip('"')) == 32
+
+
+def test_two_creations_are_two(scripted: Scripted) -> None:
+    with Api(scripted.url, KEY) as api:
+        api.create("/v1/tasks", {"model": "x"})
+        api.create("/v1/tasks", {"model": "x"})
+    assert len({asked[2]["idempotency-key"] for asked in scripted.asked}) == 2
+
+
+def test_a_creation_that_nobody_answers_in_the_end_may_have_been_done(scripted: Scripted) -> None:
+    scripted.answer = lambda: None
+    stop = stopped(scripted, lambda api: api.create("/v1/tasks", {"model": "x"}))
+    assert len(scripted.asked) == 3 and "Look before you repeat it" in stop.text
+
+
+def test_a_conflict_that_will_stay_one_is_told_at_once(scripted: Scripted) -> None:
+    api, waited = waiting(scripted, problem(409, code="reference_taken", detail="order-1 belongs to task_1."))
+    with api, pytest.raises(Stop, match="409 reference_taken"):
+        api.create("/v1/tasks", {"model": "x"})
+    assert waited == []

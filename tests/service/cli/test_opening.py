@@ -7,7 +7,7 @@ import pytest
 
 from service.cli.opening import settings_of, store_of
 from service.cli.terminal import FAILED, Stop
-from storage import projects
+from storage import api_keys
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_a_clients_own_variables_are_no_mistakes(monkeypatch: pytest.MonkeyPatch
 
 async def test_the_store_is_open_inside_and_closed_after(alone: Path) -> None:
     async with store_of("keys", settings_of("keys")) as (database, keyring):
-        assert await database.read(projects.count_keys) == 0
+        assert await database.read(api_keys.count) == 0
         assert len(keyring.key_ids) == 1
     assert (alone / "taskrelay.secret").stat().st_mode & 0o777 == 0o600
 

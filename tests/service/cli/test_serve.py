@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import sqlite3
@@ -168,21 +169,35 @@ def test_an_account_that_cannot_work_is_told_before_anything_is_served(tmp_path:
 
 
 def test_a_first_start_says_what_it_made_and_what_is_missing(tmp_path: Path) -> None:
+    admin = tmp_path / "taskrelay.admin-key"
     with Running.start(*SERVE, cwd=tmp_path) as serving:
-        serving.until(lambda line: "there is no API key yet" in line)
+        url, key = serving.ready()["url"], admin.read_text().strip()
+        answer = httpx.get(f"{url}/v1/keys", headers={"authorization": f"Bearer {key}"}, trust_env=False, timeout=10)
+        assert [one["scopes"] for one in answer.json()["data"]] == [["admin"]]
         assert serving.end() == 0
     said = "\n".join(serving.said)
+    assert f"first start: {admin} (0600)" in said and admin.stat().st_mode & 0o777 == 0o600
+    assert key not in said and key[4:] not in said
     secret = tmp_path / "taskrelay.secret"
     assert f"made {secret}" in said and secret.stat().st_mode & 0o777 == 0o600
     assert secret.read_text().strip() not in said
     assert "TASKRELAY_PUBLIC_URL is not set: providers cannot push, so every task is polled" in said
-    assert "taskrelay keys create --name me" in said
-    run_json("keys", "create", "--name", "me", "--scope", "tasks", cwd=tmp_path)
     with Running.start(*SERVE, cwd=tmp_path) as again:
         again.ready()
         assert again.end() == 0
-    assert "no API key yet" not in "\n".join(again.said)
+    assert f"{admin} still holds the key of the first start" in "\n".join(again.said)
     assert f"made {secret}" not in "\n".join(again.said)
+    assert admin.read_text().strip() == key
+
+
+@pytest.mark.slow
+def test_where_somebody_made_a_key_before_the_first_start_makes_none(tmp_path: Path) -> None:
+    run_json("keys", "create", "--name", "me", "--scope", "tasks", cwd=tmp_path)
+    with Running.start(*SERVE, cwd=tmp_path) as serving:
+        serving.ready()
+        assert serving.end() == 0
+    assert "API key" not in "\n".join(serving.said) and "first start" not in "\n".join(serving.said)
+    assert not (tmp_path / "taskrelay.admin-key").exists()
 
 
 def test_with_postgresql_and_no_keys_it_refuses_and_makes_none(tmp_path: Path) -> None:
@@ -213,20 +228,48 @@ def test_a_worker_answers_for_its_health_alone_and_an_api_has_no_lanes(tmp_path:
     assert run("serve", "--roles", "cook", cwd=tmp_path).returncode == 1
 
 
-def test_a_person_at_a_terminal_reads_lines_and_no_json(tmp_path: Path) -> None:
+def test_a_person_at_a_terminal_reads_lines_and_no_json_and_the_first_key_once(tmp_path: Path) -> None:
+    lines = at_a_terminal(tmp_path)
+    assert lines[0].startswith("serve: made ")
+    assert "shown once" in lines[1] and re.fullmatch(r" *trk_[A-Za-z0-9_-]{32}", lines[2])
+    assert lines[4].startswith("serve: http://127.0.0.1:") and "synchronous=FULL" in lines[4]
+    assert not any(line.startswith("{") for line in lines)
+    assert not (tmp_path / "taskrelay.admin-key").exists()
+
+
+@pytest.mark.slow
+def test_on_postgresql_with_nobody_looking_a_line_says_which_command_makes_the_first_key(
+    tmp_path: Path, server_url: str
+) -> None:
+    settings = {"TASKRELAY_DATABASE_URL": server_url, "TASKRELAY_SECRET_KEYS": "0642d3a7b5e1c8f9" * 2}
+    assert run("db", "migrate", cwd=tmp_path, settings=settings).returncode == 0
+    with Running.start(*SERVE, cwd=tmp_path, settings=settings) as serving:
+        serving.until(lambda line: "there is no API key yet" in line)
+        assert serving.end() == 0
+    assert "taskrelay keys create --name admin --scope admin" in "\n".join(serving.said)
+    assert list(tmp_path.iterdir()) == []
+    assert run_json("keys", "list", cwd=tmp_path, settings=settings)["data"] == []
+
+
+@pytest.mark.slow
+def test_the_first_key_is_not_shown_again(tmp_path: Path) -> None:
+    at_a_terminal(tmp_path)
+    again = at_a_terminal(tmp_path)
+    assert again[0].startswith("serve: http://127.0.0.1:") and "trk_" not in "".join(again)
+
+
+def at_a_terminal(folder: Path) -> list[str]:
+    """The lines of a start there."""
     ours, theirs = pty.openpty()
-    with Running.start("serve", "--port", "0", cwd=tmp_path, stderr=theirs) as serving:
+    with Running.start("serve", "--port", "0", cwd=folder, stderr=theirs) as serving:
         os.close(theirs)
         seen = b""
-        while b"no API key yet" not in seen:
+        while b"PUBLIC_URL is not set" not in seen:
             seen += os.read(ours, 4096)
         assert serving.end() == 0
         os.close(ours)
         assert serving.said == []
-    lines = seen.decode().splitlines()
-    assert lines[0].startswith("serve: made ")
-    assert lines[1].startswith("serve: http://127.0.0.1:") and "synchronous=FULL" in lines[1]
-    assert not any(line.startswith("{") for line in lines)
+    return seen.decode().splitlines()
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.submit import bid_lines, pairs
-from service.cli.terminal import USAGE, Stop
+from service.cli.submit import bid_lines
+from service.cli.terminal import USAGE
 from tests.service.cli.conftest import Relay
 from tests.service.cli.processes import Running, run, run_json
 
@@ -131,11 +131,3 @@ def test_a_terminal_gets_a_bar_and_no_lines(relay: Relay, tmp_path: Path) -> Non
         os.close(ours)
     assert "\x1b[" in drawn and "0:00:0" in drawn
     assert shown.said[0].endswith("succeeded")
-
-
-def test_metadata_is_pairs() -> None:
-    assert pairs(["a=b", "c="]) == {"a": "b", "c": ""}
-    for wrong in ("a", "=b"):
-        with pytest.raises(Stop) as stop:
-            pairs([wrong])
-        assert stop.value.code == USAGE

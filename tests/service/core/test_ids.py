@@ -67,7 +67,7 @@ def test_a_digest_of_another_size_is_refused() -> None:
 def test_prefixes_are_distinct_and_free_of_separators() -> None:
     prefixes = [value for name, value in vars(ids).items() if name.isupper() and isinstance(value, str)]
     prefixes.remove(ids.DIGITS)
-    assert len(prefixes) == len(set(prefixes)) == 12
+    assert len(prefixes) == len(set(prefixes)) == 13
     assert all(prefix.isalpha() and prefix.islower() for prefix in prefixes)
 
 

@@ -114,4 +114,5 @@ def test_the_words_are_stored_and_must_not_change() -> None:
         "abandon",
         "restored",
         "wanted",
+        "asked",
     }

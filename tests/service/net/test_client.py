@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -569,3 +570,22 @@ async def test_hanging_provider_costs_only_its_own_connections(client: ProviderC
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
+
+
+@pytest.mark.parametrize(
+    ("key", "kept"),
+    [(KEY, b'{"message":"bad key **** (****)"}'), ("sandbox", b'{"message":"bad key sandbox (sandbox)"}')],
+)
+async def test_a_provider_that_quotes_our_key_is_kept_without_it(key: str, kept: bytes, client: ProviderClient) -> None:
+    """What it says goes into the timeline. A short word may be a part of anything and is left as it is."""
+
+    async def quoting(peer: Peer) -> None:
+        head = await peer.request()
+        [stated] = [line for line in head.split(b"\r\n") if line.startswith(b"Authorization")]
+        said = stated.split()[-1]
+        body = b'{"message":"bad key %b (%b)"}' % (said, said)
+        await peer.say(b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async with serving(quoting) as seen:
+        reply = await client.drive(buy(), replace(channel(seen.port), api_key=key), timeout_seconds=5)
+    assert (reply.status, reply.body) == (401, kept)

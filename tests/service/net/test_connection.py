@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from service.net import server as net_server
-from service.net.connection import HEAD_BYTES, HEADERS, Connection, Patience
+from service.net.connection import PIPELINED, Connection, Patience
+from service.net.crowd import SPARE, Crowd
+from service.net.forwarded import Network
+from service.net.refusals import HEAD_BYTES, HEADERS
 from service.net.server import Server, listen, uvicorn_config
 
 SHORT, LOOK = 0.05, 0.02
 LONG = 600.0
 NEVER = Patience(
-    head_seconds=LONG, keep_alive_seconds=LONG, linger_seconds=LONG, unread_seconds=LONG, stopping_seconds=LONG
+    head_seconds=LONG,
+    hurry_seconds=LONG,
+    keep_alive_seconds=LONG,
+    linger_seconds=LONG,
+    unread_seconds=LONG,
+    stopping_seconds=LONG,
 )
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -74,9 +83,16 @@ class Place:
         while not holds():  # noqa: ASYNC110 (uvicorn rings nobody)
             await asyncio.sleep(0.005)
 
-    async def connect(self, said: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    @property
+    def crowd(self) -> Crowd:
+        kind: type[Connection] = self.server.config.http_protocol_class  # type: ignore[assignment]
+        return kind.crowd
+
+    async def connect(
+        self, said: bytes = b"", *, local: str = "127.0.0.1"
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         config = self.server.config
-        reader, writer = await asyncio.open_connection(config.host, config.port)
+        reader, writer = await asyncio.open_connection(config.host, config.port, local_addr=(local, 0))
         self.writers.append(writer)
         writer.write(said)
         await writer.drain()
@@ -89,14 +105,21 @@ class Place:
 
 
 @asynccontextmanager
-async def serving(app: App, patience: Patience, *, connections: int = 100) -> AsyncIterator[Place]:
+async def serving(
+    app: App,
+    patience: Patience,
+    *,
+    connections: int = 100,
+    each: int = 100,
+    proxies: Sequence[Network] = (),
+) -> AsyncIterator[Place]:
     """A server with this much patience."""
 
     class Impatient(Connection):
         pass
 
     Impatient.patience = patience
-    Impatient.connections_at_most = connections
+    Impatient.crowd = Crowd(most=connections, proxies=proxies, each=each)
     listener = listen("127.0.0.1", 0)
     host, port = listener.getsockname()
     place = Place(Server(uvicorn_config(app, host, port, http=Impatient)))
@@ -268,6 +291,92 @@ async def test_past_the_most_connections_the_next_is_told_to_come_back() -> None
         assert problem(found) == (503, "unavailable") and b"retry-after: 5" in found
         first[1].write(GET)
         assert (await answer(first[0])).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_address_that_holds_its_share_is_told_so_and_others_are_served() -> None:
+    async with serving(plain, NEVER, each=2) as place:
+        for _ in range(2):
+            reader, _ = await place.connect(GET)
+            await answer(reader)
+        found = await place.heard(GET)
+        assert problem(found) == (429, "too_many_connections") and b"retry-after: 5" in found
+        reader, _ = await place.connect(GET, local="127.0.0.2")
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+        place.writers[0].close()
+        await place.until(lambda: place.crowd.held["127.0.0.1"] == 1)
+        reader, _ = await place.connect(GET)
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+
+
+async def test_far_past_its_share_a_connection_is_dropped_without_a_word() -> None:
+    async with serving(plain, NEVER, each=1) as place:
+        await place.connect()
+        waiting = [await place.connect() for _ in range(SPARE)]
+        await place.until(lambda: place.crowd.held["127.0.0.1"] == SPARE + 1)
+        reader, _ = await place.connect()
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        assert not any(reader.at_eof() for reader, _ in waiting)
+
+
+async def test_whoever_there_is_no_room_for_is_waited_for_shortly() -> None:
+    patience = Patience(hurry_seconds=SHORT, head_seconds=LONG)
+    async with serving(plain, patience, each=1) as place:
+        await place.connect()
+        assert await place.heard() == b""
+        assert problem(await place.heard(b"GET / HT")) == (408, "too_slow")
+
+
+async def test_a_proxy_of_ours_holds_as_many_as_it_needs() -> None:
+    async with serving(plain, NEVER, each=1, proxies=[ip_network("127.0.0.0/8")]) as place:
+        for _ in range(3):
+            reader, _ = await place.connect(GET)
+            assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "client"), [([], "127.0.0.1"), (["127.0.0.1/32"], "192.0.2.9"), (["10.0.0.0/8"], "127.0.0.1")]
+)
+async def test_a_client_is_who_a_proxy_of_ours_says_and_nobody_elses_word_counts(
+    proxies: list[str], client: str
+) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["client"][0], scope["scheme"], scope["server"][0]))
+        await plain(scope, receive, send)
+
+    claims = b"x-forwarded-for: 6.6.6.6, 192.0.2.9\r\nforwarded: for=7.7.7.7\r\n"
+    claims += b"x-forwarded-host: evil.example\r\nx-forwarded-proto: https\r\nx-real-ip: 8.8.8.8\r\n"
+    async with serving(app, NEVER, proxies=[ip_network(one) for one in proxies]) as place:
+        reader, _ = await place.connect(GET[:-2] + claims + b"\r\n")
+        await answer(reader)
+    assert seen == [(client, "http", "127.0.0.1")]
+
+
+async def test_whoever_sends_requests_without_reading_answers_is_not_read_further() -> None:
+    async with serving(large, NEVER) as place:
+        _, writer = await place.connect(GET * 1000)
+        [connection] = place.connections
+        await place.until(lambda: bool(connection.unread[1]) and len(connection.pipeline) > 0)
+        writer.write(GET * 200_000)
+        waiting = asyncio.ensure_future(writer.drain())
+        await asyncio.wait([waiting], timeout=0.2)
+        assert not waiting.done() and len(connection.pipeline) <= PIPELINED and len(connection._held) < 600_000
+        waiting.cancel()
+
+
+async def test_of_answers_that_nobody_reads_the_oldest_go_when_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(net_server, "UNREAD_BYTES", 48 * 1024 * 1024)  # one answer of 32 MB and no second
+    async with serving(large, NEVER) as place:
+        first, _ = await place.connect(GET)
+        await place.until(lambda: [bool(one.unread[1]) for one in place.connections] == [True])
+        await place.connect(GET)
+        with suppress(ConnectionResetError):
+            assert len(await first.read()) < 32 * 1024 * 1024
+        assert len(place.connections) == 1
 
 
 # When it is told to stop

@@ -23,7 +23,7 @@ def test_strangers_cannot_name_their_own_address_and_learn_nothing_of_the_server
     config.load()
     assert config.proxy_headers is False
     assert not any(name == b"server" for name, _ in config.encoded_headers)
-    assert config.http_protocol_class is Connection
+    assert issubclass(config.http_protocol_class, Connection)
 
 
 def test_a_stop_does_not_wait_for_ever_on_stuck_clients() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.pipeline.accounts import AccountDesk
@@ -81,6 +81,13 @@ class Wrapped:
 
     async def read(self, unit: Unit[T], /) -> T:
         return await self.inner.read(unit)
+
+    @property
+    def waiting(self) -> int:
+        return self.inner.waiting
+
+    def watched(self, told: Callable[[int, float], None], /) -> None:
+        self.inner.watched(told)
 
     def claim_serving(self) -> bool:
         return self.inner.claim_serving()

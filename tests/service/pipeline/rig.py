@@ -395,7 +395,7 @@ class Rig:
         body = push.body.encode()
         reading = PROVIDERS[provider].read(Push(headers=push.headers, body=body))
         return await self.recorder.record(
-            Callback(provider=provider, submission_id=submission, reading=reading, body=body)
+            Callback(provider=provider, submission_id=submission, reading=reading, body=body, at=self.clock())
         )
 
     def received(self, kind: str | None = None) -> list[Received]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from service.core import signature
 from service.core.observation import Claim
+from service.core.times import SECOND
 from service.pipeline.audit_trail import Act
 from service.pipeline.redelivery import replay_failed, retry
 from service.sandbox.subscriber import Answers
-from storage import delivery_pages, endpoints
+from storage import delivery_pages, endpoints, project_secrets
 from storage.delivery_pages import Wanted
 from tests.service.pipeline.rig import Rig
 from tests.service.pipeline.steps import ended
@@ -72,3 +77,29 @@ async def test_only_the_types_it_names_are_sent_to_it(rig: Rig) -> None:
             await rig.see(task, claim, job=task.id)
         await rig.settle()
         assert sorted(await logged(rig, project, task.id)) == [(type, "delivered", 1) for type in told]
+
+
+async def test_a_rotation_of_the_projects_secret_is_followed_to_the_end_of_its_overlap(rig: Rig) -> None:
+    project = await rig.project()
+    assert rig.network is not None
+    hidden = await rig.endpoint(project, url="http://127.0.0.1", hidden=True)
+    webhook = (hidden, f"{rig.network.subscriber_url}/mine", None)
+    [old] = rig.trusted
+    await ended(rig, project, webhook=webhook)
+    await rig.settle()
+    new = signature.new_secret(b"n" * 24)
+    sealed, now = rig.keyring.seal(new, purpose="project-secret", nonce=b"n" * 12), rig.clock()
+    await rig.database.write(
+        lambda tx: project_secrets.rotate(tx, project, sealed, now=now, retires_at=now + 9 * SECOND, most=10)
+    )
+    for seconds in (3, 6):
+        rig.clock.advance(seconds)
+        await ended(rig, project, webhook=webhook)
+        await rig.settle()
+    before, during, after = rig.received()
+    told = [len(one.headers["webhook-signature"].split()) for one in (before, during, after)]
+    assert told == [1, 2, 1]
+    for secret, sent in ((old, before), (old, during), (new, during), (new, after)):
+        assert Webhook(secret).verify(sent.body.encode(), dict(sent.headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(old).verify(after.body.encode(), dict(after.headers))

@@ -43,7 +43,7 @@ def request(provider: str, **more: Any) -> TaskRequest:
 @pytest.mark.parametrize("provider", list(PROVIDERS))
 async def test_what_is_shown_is_what_is_sent(rig: Rig, desk: CreateDesk, provider: str) -> None:
     """The real purchase, as the sandbox logs it, differs from the dry run in what is secret or minted, and in nothing else."""
-    [bid] = await preview(request(provider), "prj_none", desk, rig.client)
+    [bid] = (await preview(request(provider), "prj_none", desk, rig.client)).bids
     assert bid.request is not None
     assert not rig.world.requests
     sent: list[tuple[str, dict[str, str], bytes]] = []
@@ -70,7 +70,7 @@ async def test_what_is_shown_is_what_is_sent(rig: Rig, desk: CreateDesk, provide
 
 @pytest.mark.parametrize("provider", list(PROVIDERS))
 async def test_nothing_of_a_dry_run_is_secret(rig: Rig, desk: CreateDesk, provider: str) -> None:
-    [bid] = await preview(request(provider), "prj_none", desk, rig.client)
+    [bid] = (await preview(request(provider), "prj_none", desk, rig.client)).bids
     assert bid.request is not None and bid.request.headers["Authorization"] == "Bearer ****"
     assert "key-of-the-account" not in str(bid)
 
@@ -80,18 +80,18 @@ async def test_an_account_that_could_not_send_it_says_why(rig: Rig, desk: Create
         rig.accounts["cloudsway"], account=Account(name="cloudsway", provider="cloudsway", endpoint_path=None)
     )
     other = Alternative(provider="ulazai", model="kling-3.0")
-    first, second = await preview(request("cloudsway", fallbacks=(other,)), "prj_none", desk, rig.client)
+    first, second = (await preview(request("cloudsway", fallbacks=(other,)), "prj_none", desk, rig.client)).bids
     assert first.request is None and "ENDPOINT_PATH is missing" in str(first.why)
     assert second.request is not None
 
 
 async def test_an_address_that_may_not_be_called_is_said_so(rig: Rig, desk: CreateDesk) -> None:
     rig.account("ulazai", base_url="http://10.0.0.1")
-    [bid] = await preview(request("ulazai"), "prj_none", desk, rig.client)
+    [bid] = (await preview(request("ulazai"), "prj_none", desk, rig.client)).bids
     assert bid.request is None and bid.why
 
 
 async def test_without_callbacks_no_callback_url_is_shown(rig: Rig, desk: CreateDesk) -> None:
     rig.account("cloudsway", callbacks=Callbacks.OFF)
-    [bid] = await preview(request("cloudsway"), "prj_none", desk, rig.client)
+    [bid] = (await preview(request("cloudsway"), "prj_none", desk, rig.client)).bids
     assert bid.request is not None and "callback" not in str(bid.request.body)

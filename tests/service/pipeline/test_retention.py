@@ -8,8 +8,11 @@ from dataclasses import replace
 import pytest
 
 from service.core.observation import Claim, Source
+from service.core.times import DAY
 from service.pipeline import retention
 from service.pipeline.retention import Keep, Retention
+from storage import answers
+from storage.answers import Kept
 from storage.records import Task
 from tests.service.pipeline.rig import Rig
 
@@ -217,3 +220,28 @@ async def test_a_reference_is_free_again_when_its_task_is_gone(still: Rig) -> No
     still.clock.advance(91 * 86_400)
     await keeper(still).run_once()
     await ended(still, project, 2, reference="order-1")
+
+
+async def test_what_creations_were_answered_goes_after_a_day_whatever_else_is_kept(still: Rig) -> None:
+    project = await still.project()
+    old, young = (
+        Kept(
+            id=still.mint("ans"),
+            project_id=project,
+            route="POST /v1/keys",
+            asked_as=name,
+            number=0,
+            fingerprint="f",
+            asked_at=still.clock(),
+            keep_until=still.clock() + DAY,
+        )
+        for name in ("old", "young")
+    )
+    await still.database.write(lambda tx: answers.claim(tx, old))
+    still.clock.now += DAY // 2
+    young = replace(young, id=still.mint("ans"), keep_until=still.clock() + DAY)
+    await still.database.write(lambda tx: answers.claim(tx, young))
+    for passed, left in ((DAY // 4, ["old", "young"]), (DAY // 2, ["young"]), (DAY, [])):
+        still.clock.now += passed
+        await keeper(still, Keep(raw_days=0, attempts_days=0, tasks_days=0, audit_days=0)).run_once()
+        assert [str(name) for (name,) in await still.rows("SELECT asked_as FROM answers ORDER BY id")] == left

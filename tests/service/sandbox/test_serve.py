@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 
 import httpx
 import pytest
@@ -25,6 +26,14 @@ async def test_port_nought_takes_a_free_one_and_tells_it(world: World) -> None:
         assert served.port != other.port != 0
         assert (await get(served, "/_sandbox/ledger")).status_code == 200
         assert (await get(other, "/_sandbox/ledger")).status_code == 200
+
+
+async def test_an_answer_is_not_held_back_until_what_went_before_it_was_acknowledged(world: World) -> None:
+    async with await serve(world) as served, httpx.AsyncClient(trust_env=False) as client:
+        await client.get(served.url + "/_sandbox/ledger")
+        [connection] = served.server.server_state.connections
+        asked = connection.transport.get_extra_info("socket")
+        assert asked.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 async def test_taken_port_is_an_error_of_the_caller(world: World) -> None:

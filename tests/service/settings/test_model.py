@@ -65,6 +65,12 @@ def test_an_endpoint_path_cannot_leave_its_segment(path: str) -> None:
         made(accounts={"cloudsway": {"endpoint_path": path}})
 
 
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
+def test_not_everybody_can_be_a_proxy_of_ours(network: str) -> None:
+    with pytest.raises(ValidationError, match="anybody could claim"):
+        made(trusted_proxies=("10.0.0.0/8", network))
+
+
 def test_a_key_given_twice_is_no_rotation() -> None:
     with pytest.raises(ValidationError, match="names a key twice"):
         made(secret_keys=(KEY, KEY))

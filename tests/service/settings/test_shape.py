@@ -19,6 +19,7 @@ def test_secrets_are_known_as_such() -> None:
         "TASKRELAY_SECRET_KEYS",
         "TASKRELAY_ACCOUNTS__<NAME>__API_KEY",
         "TASKRELAY_ACCOUNTS__<NAME>__WEBHOOK_SECRET",
+        "TASKRELAY_METRICS_TOKEN",
     }
 
 
@@ -28,6 +29,8 @@ def test_several_values_are_known_as_such() -> None:
         "TASKRELAY_EGRESS__ALLOW",
         "TASKRELAY_EGRESS__PORTS",
         "TASKRELAY_ROLES",
+        "TASKRELAY_TRUSTED_PROXIES",
+        "TASKRELAY_CORS_ORIGINS",
         "TASKRELAY_ACCOUNTS__<NAME>__UNITS_PER_SECOND",
     }
 

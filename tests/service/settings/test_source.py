@@ -50,6 +50,15 @@ EVERY = {
     "TASKRELAY_RETENTION__AUDIT_DAYS": "0",
     "TASKRELAY_FAILPOINT": "after_intent:2",
     "TASKRELAY_LOG_LEVEL": "debug",
+    "TASKRELAY_METRICS_TOKEN": "a-token-for-metrics-1234",
+    "TASKRELAY_ACCESS_LOG": "false",
+    "TASKRELAY_TRACES__ENDPOINT": "http://127.0.0.1:4318/v1/traces",
+    "TASKRELAY_TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8",
+    "TASKRELAY_API__RATE": "20/s",
+    "TASKRELAY_CORS_ORIGINS": "https://a.example.com,https://b.example.com:8443",
+    "TASKRELAY_MAX_CONNECTIONS": "100",
+    "TASKRELAY_MAX_ADDRESS_CONNECTIONS": "10",
+    "TASKRELAY_DOCS": "false",
     "TASKRELAY_MAX_STREAMS": "50",
     "TASKRELAY_MAX_PROJECT_STREAMS": "5",
 }
@@ -91,7 +100,14 @@ def test_every_documented_variable_can_be_set() -> None:
     assert settings.egress.per_host == 64
     assert settings.roles == frozenset({"work"})
     assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 9090, "debug")
+    assert settings.metrics_token is not None
+    assert settings.metrics_token.get_secret_value() == "a-token-for-metrics-1234"
+    assert (settings.access_log, settings.traces.endpoint) == (False, "http://127.0.0.1:4318/v1/traces")
     assert (settings.max_streams, settings.max_project_streams) == (50, 5)
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    assert (settings.max_connections, settings.max_address_connections) == (100, 10)
+    assert settings.api.rate == Rate(20, 1)
+    assert settings.cors_origins == ("https://a.example.com", "https://b.example.com:8443")
     assert settings.unsafe_timing is True
     assert settings.failpoint == "after_intent:2"
     assert list(settings.timing.model_dump().values()) == [1.5, 2.5, 13.5, 0.5, 4.5, 5.5]

@@ -135,3 +135,13 @@ def test_units_a_second_are_read_by_level_or_for_all() -> None:
 def test_units_a_second_that_are_no_amount_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="units a second"):
         values.unit_rate(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["short", "with a blank in it", "x" * 513, "tab\tand\tmore-of-them", "éééééééééééééééé"]
+)
+def test_a_token_that_cannot_stand_in_a_header_is_refused_without_being_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="visible ASCII") as caught:
+        values.bearer(text)
+    assert text not in str(caught.value)
+    assert values.bearer("a-token-for-metrics-1234") == "a-token-for-metrics-1234"

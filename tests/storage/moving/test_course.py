@@ -47,6 +47,8 @@ asyncio.run(course.move(Path(path), url, now=1790000000000001, told=told))
 """
 DEATHS = ("1", "2", "9", "30", "60", "61", "looking", "70", "comparing", "marking")
 
+INSERT = "INSERT INTO projects (id, name, secret, on_ambiguous, created_at) VALUES"
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -124,7 +126,7 @@ async def test_a_file_that_was_served_between_two_runs_is_copied_anew(path: Path
 
 async def test_rows_that_came_between_two_runs_are_moved_too(path: Path, new_house: str) -> None:
     assert child(path, new_house, "comparing") == -signal.SIGKILL
-    change(path, "INSERT INTO projects VALUES ('\U0010ffff', 'new', 's', 'hold', 0, 1)")
+    change(path, f"{INSERT} ('\U0010ffff', 'new', 's', 'hold', 1)")
     held = of_sqlite(path)
     made = await moved(path, new_house)
     assert not made.started_over and made.resumed > ROWS
@@ -157,7 +159,7 @@ async def test_a_house_that_somebody_lives_in_is_refused_and_left_alone(
     path: Path, new_house: str, clock: Clock
 ) -> None:
     link = await asyncpg.connect(new_house)
-    await link.execute("INSERT INTO projects VALUES ('prj', 'theirs', 's', 'hold', 0, 1)")
+    await link.execute(f"{INSERT} ('prj', 'theirs', 's', 'hold', 1)")
     await link.close()
     before = await of_postgres(new_house, path)
     with pytest.raises(StorageError, match="not empty: there are rows in projects"):

@@ -18,7 +18,8 @@ from tests.storage.moving.house import NOW, furnished
 
 PROJECTS = 2
 AFTER = Place(key=("b",), rows=PROJECTS, digest="b")
-ROWS = [("a", "name of a", "s", "hold", 0, 1), ("b", "name of b", "s", "hold", 0, 1)]
+REST = ("s", "hold", 0, None, None, None, None, 0, 1)
+ROWS = [("a", "name of a", *REST), ("b", "name of b", *REST)]
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ async def test_a_batch_and_its_place_are_there_together_or_not_at_all(new_house:
         await target.begin("house", tables)
         await target.append(table, ROWS, START, AFTER)
         with pytest.raises(StorageError, match="another `taskrelay db copy`"):
-            await target.append(table, [("c", "c", "s", "hold", 0, 1)], START, AFTER)
+            await target.append(table, [("c", "c", *REST)], START, AFTER)
         with pytest.raises(asyncpg.UniqueViolationError):
             await target.append(table, ROWS, AFTER, Place(key=("c",), rows=3, digest="c"))
         ledger = await target.ledger()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import httpx
 import pytest
 
 from tests.service.cli.conftest import Relay
@@ -54,6 +55,13 @@ def test_another_installation_is_told_from_ours(place: Place, relay: Relay) -> N
     told = asked(place, relay.url)
     assert [about for about, _, _ in told.wrong] == ["callbacks"]
     assert "another installation answers" in told.wrong[0][1]
+
+
+def test_a_changed_path_is_told_from_another_installation(place: Place, relay: Relay) -> None:
+    lost = httpx.post(f"{relay.url}/elsewhere/callbacks/cloudsway/x", trust_env=False)
+    with somebody(lost.status_code, lost.content, content_type=lost.headers["content-type"]) as there:
+        told = asked(place, there.url)
+    assert "but not under /callbacks/" in told.wrong[0][1]
 
 
 @pytest.mark.parametrize(("public", "text"), [

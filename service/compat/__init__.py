@@ -1,0 +1,1 @@
+"""Other people's dialects at our door, translated into the one language inside."""

@@ -1,0 +1,1 @@
+"""The published SDKs of OpenAI, unmodified, as clients of a running service."""
