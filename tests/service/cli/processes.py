@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
+import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from service.cli.demo.stage import clean_environment, our_command
@@ -41,11 +43,20 @@ def run_json(*arguments: str, cwd: Path, settings: Mapping[str, str] | None = No
 
 @dataclass
 class Running:
-    """A command that goes on until it is told to stop. Use it as a context."""
+    """A command that goes on until it is told to stop. Use it as a context.
+
+    What it says is read all the time: a pipe that nobody reads takes 64 KiB, and then whoever writes to it stands still.
+    """
 
     popen: subprocess.Popen[bytes]
-    said: list[str] = field(default_factory=list)
-    _rest: bytes = b""
+    said: list[str] = field(default_factory=list)  # what was looked at, line by line
+    _lines: SimpleQueue[str | None] = field(default_factory=SimpleQueue)
+    _deaf: threading.Event = field(default_factory=threading.Event)
+    _reader: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     @classmethod
     def start(
@@ -62,22 +73,38 @@ class Running:
         )
         return cls(popen)
 
+    def _read(self) -> None:
+        stdout, rest = self.popen.stdout, b""
+        assert stdout is not None
+        while not self._deaf.is_set():
+            if not select.select([stdout], [], [], 0.2)[0]:
+                continue
+            more = os.read(stdout.fileno(), 65536)
+            *lines, rest = (rest + more).split(b"\n")
+            for line in [*lines, *([rest] if rest and not more else [])]:
+                self._lines.put(line.decode())
+            if not more:
+                break
+        stdout.close()
+        self._lines.put(None)
+
+    def stop_reading(self) -> None:
+        """Go away as a reader does: what it says from now on breaks its pipe."""
+        self._deaf.set()
+        self._reader.join(SECONDS)
+
     def until(self, wanted: Callable[[str], bool]) -> str:
         """The first line not yet read that is wanted."""
-        assert self.popen.stdout is not None
         end = time.monotonic() + SECONDS
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.popen.stdout, selectors.EVENT_READ)
-            while True:
-                while b"\n" in self._rest:
-                    line, self._rest = self._rest.split(b"\n", 1)
-                    self.said.append(line.decode())
-                    if wanted(self.said[-1]):
-                        return self.said[-1]
-                assert selector.select(max(end - time.monotonic(), 0)), f"it never said so: {self.said}"
-                more = os.read(self.popen.stdout.fileno(), 65536)
-                assert more, f"it ended with {self.popen.wait(SECONDS)} and said: {self.said}"
-                self._rest += more
+        while True:
+            try:
+                line = self._lines.get(timeout=max(end - time.monotonic(), 0))
+            except Empty:
+                raise AssertionError(f"it never said so: {self.said}") from None
+            assert line is not None, f"it ended with {self.popen.wait(SECONDS)} and said: {self.said}"
+            self.said.append(line)
+            if wanted(line):
+                return line
 
     def ready(self) -> dict[str, Any]:
         """What it says once it is ready."""
@@ -95,9 +122,8 @@ class Running:
 
     def wait(self) -> int:
         """Its exit code; what it still said is in `said`."""
-        out, _ = self.popen.communicate(timeout=SECONDS)
-        self.said += (self._rest + out).decode().splitlines()
-        self._rest = b""
+        self.popen.wait(SECONDS)
+        self._hear_out()
         return self.popen.returncode
 
     def __enter__(self) -> Running:
@@ -106,8 +132,16 @@ class Running:
     def __exit__(self, *_: object) -> None:
         if self.popen.poll() is None:
             self.popen.kill()
-        if self.popen.stdout is not None and not self.popen.stdout.closed:
-            self.popen.communicate(timeout=SECONDS)
+            self.popen.wait(SECONDS)
+        self._hear_out()
+        if self.popen.stderr is not None:
+            self.popen.stderr.close()
+
+    def _hear_out(self) -> None:
+        self._reader.join(SECONDS)
+        while not self._lines.empty():
+            if (line := self._lines.get()) is not None:
+                self.said.append(line)
 
 
 def alive(pids: Sequence[int]) -> list[int]:

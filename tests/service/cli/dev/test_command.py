@@ -161,8 +161,7 @@ def test_ended_while_it_comes_up_it_leaves_nothing(tmp_path: Path) -> None:
 def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
     with developing(tmp_path) as up:
         text = up.until_up()
-        assert up.popen.stdout is not None
-        up.popen.stdout.close()
+        up.stop_reading()
         pasted(text, tmp_path)
         up.popen.wait(40)
         assert up.left_nothing()
