@@ -12,6 +12,12 @@ from service.pipeline.erase import CannotErase, erase
 
 async def erase_task(call: Call) -> Response:
     """204, and again 204. 409 while it may still change or is still owed to somebody."""
+    await erased(call)
+    return Response(status_code=204)
+
+
+async def erased(call: Call) -> str:
+    """Erase the task in the path; its id. Raises `Problem`."""
     Query(call.request, ()).settle()
     task_id, act = call.id("task"), call.by("erase")
     try:
@@ -20,4 +26,4 @@ async def erase_task(call: Call) -> Response:
         raise Problem("cannot_erase", str(error)) from None
     if found is None:
         raise absent("task")
-    return Response(status_code=204)
+    return task_id

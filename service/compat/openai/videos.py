@@ -12,6 +12,7 @@ from typing import Final
 from starlette.responses import Response
 
 from service.api.call import ID, Call, absent, reply
+from service.api.erasing import erased
 from service.api.problems import Problem
 from service.api.query import Query
 from service.api.uploads import passed_on
@@ -25,7 +26,6 @@ from service.core.request import Fault, Invalid, TaskRequest, shown
 from service.pipeline import create as creating
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.create import Created, CreateDesk
-from service.pipeline.erase import CannotErase, erase
 from service.providers.base import Uploader
 from storage import openai_pages, tasks
 from storage.database import Connection
@@ -151,14 +151,7 @@ def last_id(query: Query, prefix: str) -> str | None:
 
 async def delete(call: Call) -> Response:
     """DELETE /openai/v1/videos/{id}: erased, as DELETE /v1/tasks/{id} does it. Asked for twice it is done once."""
-    Query(call.request, ()).settle()
-    task_id, act = call.id("task"), call.by("erase")
-    try:
-        found = await call.context.recorder.write(lambda tx, ledger: erase(tx, ledger, task_id, call.project_id, act))
-    except CannotErase as error:
-        raise Problem("cannot_erase", str(error)) from None
-    if found is None:
-        raise absent("task")
+    task_id = await erased(call)
     return reply({"id": task_id, "object": "video.deleted", "deleted": True})
 
 
