@@ -219,7 +219,7 @@ def test_a_worker_answers_for_its_health_alone_and_an_api_has_no_lanes(tmp_path:
             for path in ("/livez", "/readyz", "/v1/tasks", "/callbacks/cloudsway/token", "/", "/metrics")
         }
         assert asked == {
-            "/livez": 200, "/readyz": 200, "/v1/tasks": 404, "/callbacks/cloudsway/token": 404, "/": 404, "/metrics": 404,
+            "/livez": 200, "/readyz": 200, "/v1/tasks": 404, "/callbacks/cloudsway/token": 404, "/": 404, "/metrics": 401,
         }  # fmt: skip
         assert worker.end() == 0
     with Running.start(*SERVE, "--roles", "api", cwd=tmp_path) as api:
