@@ -9,6 +9,8 @@ import pytest
 from tests.service.cli.conftest import Relay
 from tests.service.cli.processes import run, run_json
 
+pytestmark = pytest.mark.slow  # processes, each with its start
+
 
 def test_a_key_made_while_serving_works_at_once(relay: Relay) -> None:
     made = run_json("keys", "create", "--name", "ci", "--scope", "read", cwd=relay.folder, settings=relay.settings)
@@ -26,7 +28,6 @@ def test_a_key_can_be_made_before_anything_ever_served(tmp_path: Path) -> None:
     assert again["project"] == made["project"] and again["key"] != made["key"]
 
 
-@pytest.mark.slow
 def test_the_key_itself_is_nowhere_in_the_folder(tmp_path: Path) -> None:
     key = run_json("keys", "create", "--name", "me", "--scope", "tasks", cwd=tmp_path)["key"].encode()
     kept = [path for path in tmp_path.iterdir() if path.is_file()]
@@ -34,21 +35,18 @@ def test_the_key_itself_is_nowhere_in_the_folder(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "taskrelay.secret").stat().st_mode) == 0o600
 
 
-@pytest.mark.slow
 def test_a_person_is_told_that_it_is_shown_once(tmp_path: Path) -> None:
     ended = run("keys", "create", "--name", "me", "--scope", "tasks", cwd=tmp_path)
     assert ended.returncode == 0
     assert ended.stdout.startswith("trk_") and "Shown once" in ended.stdout
 
 
-@pytest.mark.slow
 def test_an_unknown_scope_is_wrong_usage_and_names_those_there_are(tmp_path: Path) -> None:
     ended = run("keys", "create", "--name", "me", "--scope", "everything", cwd=tmp_path)
     assert ended.returncode == 2
     assert "everything" in ended.stderr and "tasks, endpoints, read, admin" in ended.stderr
 
 
-@pytest.mark.slow
 def test_an_unknown_project_is_refused_and_makes_no_key(tmp_path: Path) -> None:
     ended = run("keys", "create", "--name", "me", "--scope", "tasks", "--project", "nobody", cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")

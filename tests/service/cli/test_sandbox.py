@@ -13,6 +13,8 @@ from service.cli.app import app
 from service.sandbox.accounts import label
 from tests.service.cli.processes import Running, run
 
+pytestmark = pytest.mark.slow  # processes, each with its start
+
 
 def get(url: str) -> httpx.Response:
     return httpx.get(url, trust_env=False, timeout=10)
@@ -44,7 +46,6 @@ def test_its_options_are_its_knobs(tmp_path: Path) -> None:
         assert get(sandbox.ready()["control"]["knobs"]).json()["job_seconds"] is None
 
 
-@pytest.mark.slow
 def test_its_limits_and_faults_are_for_all_or_for_one_contract_or_key(tmp_path: Path) -> None:
     options = ["--credits", "500", "--credits", "acedata@broke:0", "--concurrency", "ulazai:2", "--rate", "1/s"]
     options += [
@@ -77,7 +78,6 @@ def test_its_limits_and_faults_are_for_all_or_for_one_contract_or_key(tmp_path: 
         }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "named"),
     [
@@ -97,7 +97,6 @@ def test_a_switch_it_does_not_understand_ends_it_with_one_line(
     assert ended.returncode == 1 and named in ended.stderr and len(ended.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_every_request_is_written_to_the_log_without_its_key(tmp_path: Path) -> None:
     log = tmp_path / "requests.jsonl"
     with Running.start("sandbox", "--port", "0", "--log-requests", str(log), "--json", cwd=tmp_path) as sandbox:
@@ -113,13 +112,11 @@ def test_every_request_is_written_to_the_log_without_its_key(tmp_path: Path) -> 
     assert log.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.slow
 def test_a_log_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
     ended = run("sandbox", "--port", "0", "--log-requests", str(tmp_path / "no" / "where"), cwd=tmp_path)
     assert ended.returncode == 1 and "cannot write" in ended.stderr
 
 
-@pytest.mark.slow
 def test_its_own_key_is_never_told(tmp_path: Path) -> None:
     with Running.start(
         "sandbox", "--port", "0", "--json", cwd=tmp_path, settings={"SANDBOX_API_KEY": "hush-hush"}
@@ -129,7 +126,6 @@ def test_its_own_key_is_never_told(tmp_path: Path) -> None:
         assert "hush-hush" not in "\n".join(sandbox.said)
 
 
-@pytest.mark.slow
 def test_a_person_reads_what_to_set_and_where_to_look(tmp_path: Path) -> None:
     with Running.start("sandbox", "--port", "0", cwd=tmp_path) as sandbox:
         sandbox.until(lambda line: "nothing is paid" in line)
@@ -138,7 +134,6 @@ def test_a_person_reads_what_to_set_and_where_to_look(tmp_path: Path) -> None:
         sandbox.end()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", ["sandbox", "subscriber"])
 def test_a_taken_port_is_one_line_with_the_way_out(command: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -149,7 +144,6 @@ def test_a_taken_port_is_one_line_with_the_way_out(command: str, tmp_path: Path)
     assert "--port 0" in ended.stderr and len(ended.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_the_subscriber_keeps_what_it_receives(tmp_path: Path) -> None:
     with Running.start("subscriber", "--port", "0", "--json", cwd=tmp_path) as subscriber:
         facts = subscriber.ready()
@@ -158,13 +152,11 @@ def test_the_subscriber_keeps_what_it_receives(tmp_path: Path) -> None:
         assert subscriber.end() == 0
 
 
-@pytest.mark.slow
 def test_a_secret_that_is_none_is_refused_without_repeating_it(tmp_path: Path) -> None:
     ended = run("subscriber", "--port", "0", cwd=tmp_path, settings={"SUBSCRIBER_SECRET": "whsec_"})
     assert ended.returncode == 1 and "whsec_ and base64" in ended.stderr
 
 
-@pytest.mark.slow
 def test_it_misbehaves_as_a_subscriber_too_when_asked(tmp_path: Path) -> None:
     with Running.start("sandbox", "--port", "0", "--hostile", "0", "--json", cwd=tmp_path) as sandbox:
         cases = sandbox.ready()["hostile"]

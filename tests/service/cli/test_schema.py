@@ -7,6 +7,8 @@ import pytest
 
 from tests.service.cli.processes import run, run_json
 
+pytestmark = pytest.mark.slow  # processes, each with its start
+
 
 def test_a_file_is_made_shown_and_found_sound(tmp_path: Path) -> None:
     missing = run("db", "status", cwd=tmp_path)
@@ -22,7 +24,6 @@ def test_a_file_is_made_shown_and_found_sound(tmp_path: Path) -> None:
     assert not (tmp_path / "taskrelay.secret").exists() and not (tmp_path / "taskrelay.db.lock").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", ["migrate", "status", "check"])
 def test_a_server_that_is_not_there_is_one_line_without_the_password_and_code_3(command: str, tmp_path: Path) -> None:
     url = "postgresql://relay:very-secret@127.0.0.1:1/tasks"
@@ -33,7 +34,6 @@ def test_a_server_that_is_not_there_is_one_line_without_the_password_and_code_3(
     )
 
 
-@pytest.mark.slow
 def test_a_database_without_a_schema_is_brought_up_and_served(server_url: str, tmp_path: Path) -> None:
     settings = {"TASKRELAY_DATABASE_URL": server_url, "TASKRELAY_SECRET_KEYS": "k3yQv9Lx2mT7wZp4Rn8sJd5Hb6Fc1Ga0"}
     refused = run("serve", "--port", "0", cwd=tmp_path, settings=settings)

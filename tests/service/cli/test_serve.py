@@ -21,6 +21,8 @@ from service.cli.demo.play import settings_for
 from service.cli.demo.stage import free_port
 from tests.service.cli.processes import SECONDS, Running, run, run_json
 
+pytestmark = pytest.mark.slow  # processes, each with its start
+
 SERVE = ("serve", "--port", "0", "--json")
 LOOPBACK = {"TASKRELAY_EGRESS__ALLOW": "127.0.0.0/8", "TASKRELAY_EGRESS__PORTS": "*"}
 
@@ -77,7 +79,6 @@ def test_it_serves_on_the_port_it_names_and_a_signal_ends_it_with_0(number: int,
             httpx.get(f"{facts['url']}/livez", trust_env=False)
 
 
-@pytest.mark.slow
 def test_what_is_in_flight_is_finished_and_lanes_are_given_back_however_often_it_is_told(
     tmp_path: Path, slow: Slow
 ) -> None:
@@ -105,7 +106,6 @@ def test_what_is_in_flight_is_finished_and_lanes_are_given_back_however_often_it
     assert rows(tmp_path, "SELECT key FROM lanes WHERE owner IS NOT NULL") == []
 
 
-@pytest.mark.slow
 def test_a_request_that_waits_is_answered_when_it_stops(tmp_path: Path) -> None:
     with Running.start("sandbox", "--port", "0", "--by-hand", "--json", cwd=tmp_path) as sandbox:
         port = free_port()
@@ -126,7 +126,6 @@ def test_a_request_that_waits_is_answered_when_it_stops(tmp_path: Path) -> None:
             waiting.close()
 
 
-@pytest.mark.slow
 def test_a_second_process_on_the_same_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with Running.start(*SERVE, cwd=tmp_path) as serving:
         pid = serving.ready()["pid"]
@@ -190,7 +189,6 @@ def test_a_first_start_says_what_it_made_and_what_is_missing(tmp_path: Path) -> 
     assert admin.read_text().strip() == key
 
 
-@pytest.mark.slow
 def test_where_somebody_made_a_key_before_the_first_start_makes_none(tmp_path: Path) -> None:
     run_json("keys", "create", "--name", "me", "--scope", "tasks", cwd=tmp_path)
     with Running.start(*SERVE, cwd=tmp_path) as serving:
@@ -209,7 +207,6 @@ def test_with_postgresql_and_no_keys_it_refuses_and_makes_none(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_a_worker_answers_for_its_health_alone_and_an_api_has_no_lanes(tmp_path: Path) -> None:
     with Running.start(*SERVE, "--roles", "work", cwd=tmp_path) as worker:
         facts = worker.ready()
@@ -237,7 +234,6 @@ def test_a_person_at_a_terminal_reads_lines_and_no_json_and_the_first_key_once(t
     assert not (tmp_path / "taskrelay.admin-key").exists()
 
 
-@pytest.mark.slow
 def test_on_postgresql_with_nobody_looking_a_line_says_which_command_makes_the_first_key(
     tmp_path: Path, server_url: str
 ) -> None:
@@ -251,7 +247,6 @@ def test_on_postgresql_with_nobody_looking_a_line_says_which_command_makes_the_f
     assert run_json("keys", "list", cwd=tmp_path, settings=settings)["data"] == []
 
 
-@pytest.mark.slow
 def test_the_first_key_is_not_shown_again(tmp_path: Path) -> None:
     at_a_terminal(tmp_path)
     again = at_a_terminal(tmp_path)
@@ -272,7 +267,6 @@ def at_a_terminal(folder: Path) -> list[str]:
     return seen.decode().splitlines()
 
 
-@pytest.mark.slow
 def test_links_carry_the_real_port_when_a_free_one_was_taken(tmp_path: Path) -> None:
     with Running.start("sandbox", "--port", "0", "--json", cwd=tmp_path) as sandbox:
         settings = settings_for(sandbox.ready()["url"], "http://127.0.0.1:1")

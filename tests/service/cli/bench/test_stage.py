@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from service.cli.bench.stage import CLOUDSWAY, prepare
+
+pytestmark = pytest.mark.slow  # processes, each with its start
 
 
 async def test_a_key_is_made_and_no_limit_of_ours_is_in_the_way(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from service.cli.demo.stage import ROOT, Stage, StageError, clean_environment, f
 from service.net.server import listen
 from tests.service.cli.processes import alive
 
+pytestmark = pytest.mark.slow  # processes, each with its start
+
 SANDBOX = ["sandbox", "--port", "0", "--json"]
 
 
