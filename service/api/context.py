@@ -10,8 +10,10 @@ from service.api.rates import Rates
 from service.api.wrong_keys import WrongKeys
 from service.core.keys import Keyring
 from service.core.schedule import Bucket
+from service.core.times import SECOND
 from service.core.tokens import Tokens
 from service.net.client import ProviderClient
+from service.net.dial import boottime
 from service.net.guard import Policy
 from service.pipeline.accounts import AccountDesk
 from service.pipeline.create import CreateDesk
@@ -50,7 +52,7 @@ class Context:
     """`accounts`: those that may be asked; `disabled`: those switched off, with their provider's name.
 
     `ring`: `Lanes.ring`. `public_url`: without a final slash; None makes every link relative. `mint`: a new id for a prefix.
-    `entropy`: that many random bytes. `clock`: microseconds UTC. `bucket`: an account's rate in this process.
+    `entropy`: that many random bytes. `clock`: microseconds UTC. `ticks`: microseconds that nobody sets back. `bucket`: an account's rate in this process.
     """
 
     database: Database
@@ -69,6 +71,7 @@ class Context:
     entropy: Callable[[int], bytes]
     public_url: str | None
     disabled: Mapping[str, str] = field(default_factory=dict)
+    ticks: Callable[[], int] = lambda: int(boottime() * SECOND)
     learned: Callable[[str], Sequence[Told]] = lambda account: ()  # how long an account's jobs take
     providers: Mapping[str, Provider] = field(default_factory=lambda: PROVIDERS)
     limits: Limits = Limits()

@@ -34,7 +34,7 @@ def keyed(
         key = await auth.identify(request.scope, context)
         whose(key.id, key.project_id)
         # Before the scope: whoever asks for what they may not is counted as well.
-        standing = context.rates.take(key.id, context.clock())
+        standing = context.rates.take(key.id, context.ticks())
         request.scope[MORE] += standing.headers
         standing.demand()
         auth.demand(key, scopes)

@@ -10,6 +10,7 @@ from service.api.rates import Quota, Rates
 from service.bootstrap.parts import Service
 from service.bootstrap.policy import public_url_of
 from service.compat.openai import routes as openai
+from service.core.times import SECOND
 from service.net.crowd import Crowd
 from service.net.server import Server, listen, uvicorn_config
 from service.settings import Settings
@@ -32,6 +33,7 @@ def app_of(service: Service) -> Api:
         client=service.client,
         bucket=service.bucket,
         clock=ports.clock,
+        ticks=lambda: int(ports.boottime() * SECOND),
         skew=service.skew,
         mint=ports.mint,
         entropy=ports.entropy,

@@ -50,7 +50,7 @@ def test_without_a_quota_nobody_is_held_back_and_nothing_is_said() -> None:
 
 
 async def test_over_its_rate_a_key_hears_when_to_come_back_and_nothing_is_done(house: House) -> None:
-    app = create_app(replace(house.context, rates=Rates(Quota(count=2, seconds=2))))
+    app = create_app(replace(house.context, ticks=house.clock, rates=Rates(Quota(count=2, seconds=2))))
     async with house.client(app, house.key) as client:
         first = await client.get("/v1/tasks")
         missing = await client.get("/v1/tasks/task_00000000000000000000000000")
@@ -69,7 +69,7 @@ async def test_over_its_rate_a_key_hears_when_to_come_back_and_nothing_is_done(h
 
 
 async def test_what_needs_no_key_has_no_rate(house: House) -> None:
-    app = create_app(replace(house.context, rates=Rates(Quota(count=1, seconds=86_400))))
+    app = create_app(replace(house.context, ticks=house.clock, rates=Rates(Quota(count=1, seconds=86_400))))
     async with house.client(app, house.key) as client:
         for path in ("/livez", "/readyz", "/", "/docs/problems", "/o/nothing", "/callbacks/cloudsway/x"):
             told = [await client.get(path) for _ in range(3)]
@@ -80,7 +80,16 @@ async def test_what_needs_no_key_has_no_rate(house: House) -> None:
 async def test_a_scope_that_is_missing_counts_as_well(
     house: House, calling: Callable[[str], httpx.AsyncClient]
 ) -> None:
-    app = create_app(replace(house.context, rates=Rates(Quota(count=1, seconds=60))))
+    app = create_app(replace(house.context, ticks=house.clock, rates=Rates(Quota(count=1, seconds=60))))
     async with house.client(app, await house.key_with("read")) as client:
         told = [(await client.post("/v1/tasks", json={})).status_code for _ in range(2)]
     assert told == [403, 429]
+
+
+async def test_a_clock_that_is_set_back_holds_nobody_back(house: House) -> None:
+    app = create_app(replace(house.context, rates=Rates(Quota(count=5, seconds=60))))
+    async with house.client(app, house.key) as client:
+        assert (await client.get("/v1/whoami")).status_code == 200
+        house.clock.advance(-3600)
+        again = await client.get("/v1/whoami")
+    assert (again.status_code, again.headers["ratelimit"].split(";")[1]) == (200, "r=3")
