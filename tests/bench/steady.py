@@ -31,6 +31,11 @@ class _Line(asyncio.Protocol):
         self.pool.free.append(self)
         self.pool.open -= 1
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Idle for longer than the server keeps one: after a crowded moment most of them wait for the next."""
+        if self in self.pool.free:
+            self.pool.free.remove(self)
+
 
 class Pool:
     """Connections to one port, as many as are needed at once."""
