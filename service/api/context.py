@@ -52,7 +52,8 @@ class Context:
     """`accounts`: those that may be asked; `disabled`: those switched off, with their provider's name.
 
     `ring`: `Lanes.ring`. `public_url`: without a final slash; None makes every link relative. `mint`: a new id for a prefix.
-    `entropy`: that many random bytes. `clock`: microseconds UTC. `ticks`: microseconds that nobody sets back. `bucket`: an account's rate in this process.
+    `entropy`: that many random bytes. `clock`: microseconds UTC. `ticks`: microseconds that nobody sets back.
+    `bucket`: an account's rate in this process.
     """
 
     database: Database
