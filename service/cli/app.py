@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator, MutableMapping, Sequence
 from importlib import import_module
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +15,8 @@ import typer.main
 from service import __version__
 from service.cli.commands import COMMANDS, PARTS, Row
 from service.cli.examples import EXAMPLES
-from service.cli.terminal import FAILED, INTERRUPTED, OK, TERMINATED, UNREAD, Stop, say
+from service.cli.stopping import Stopping
+from service.cli.terminal import FAILED, INTERRUPTED, OK, UNREAD, Stop, say
 
 DOES = "Buys generation tasks once, learns how they end, tells every subscriber."
 EXITS = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 nobody answers."
@@ -136,8 +135,10 @@ def root(
 
 def run(arguments: Sequence[str], *, interruptible: bool) -> int:
     """Run one command to its end, however it ends. Returns the exit code."""
+    stopping = Stopping()
     try:
-        _prepare(interruptible)
+        _give_streams()
+        stopping.listen(interruptible=interruptible)
         code = _run(arguments)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -147,6 +148,10 @@ def run(arguments: Sequence[str], *, interruptible: bool) -> int:
     except BrokenPipeError:
         _hush()
         return UNREAD
+    except Exception:
+        if stopping.code is None:
+            raise
+        return stopping.code  # what a library made of it
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -180,19 +185,10 @@ def _misused(error: Any) -> Stop:
     return Stop(whole, error.exit_code, {"code": "usage", "detail": text, "usage": usage.removeprefix("Usage: ")})
 
 
-def _prepare(interruptible: bool) -> None:
+def _give_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us, and the next file would be taken for it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    if interruptible:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminate)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """End in order: a bar gives the cursor back, what was opened is closed."""
-    raise SystemExit(TERMINATED)
 
 
 def _hush() -> None:

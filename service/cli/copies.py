@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
+from service.cli.stopping import run
 from service.cli.terminal import Json, Stop, columns, console, say, show
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def orphans(json: Json = False) -> None:
     """List pushes for tasks that this database does not know: made after the copy it was restored from, or taken away since."""
     settings = settings_of("db orphans")
     refuse_to_make("db orphans", settings)
-    found = asyncio.run(_orphans(settings))
+    found = run(_orphans(settings))
     if json:
         show({"object": "list", "data": found})
         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from service.cli import copies, moving, reseal, restored, schema
 from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, Json, Stop, console, say, show
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def replay(json: Json = False) -> None:
     """Replay each task's history and say where its row, events or timeline differ. Exit 1 when any does."""
     settings = settings_of("db replay")
     refuse_to_make("db replay", settings)
-    found = asyncio.run(_replayed(settings))
+    found = run(_replayed(settings))
     if json:
         show(found)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from service.cli.opening import cannot, settings_of
 from service.cli.progress import counting
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, UNREACHABLE, USAGE, Json, Stop, say, show
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _moved(path: Path, url: str) -> Moved:
 
         rows = course.rows_of(path, clock())
         with counting("Moving", 2 * rows) as advance:  # each is copied, and each is compared
-            return asyncio.run(course.move(path, url, now=clock(), told=lambda _, more: advance(more)))
+            return run(course.move(path, url, now=clock(), told=lambda _, more: advance(more)))
 
 
 def _undone(path: Path, url: str | None, json: bool) -> None:
@@ -71,7 +71,7 @@ def _undone(path: Path, url: str | None, json: bool) -> None:
     with _told():
         from storage.moving import course
 
-        asyncio.run(course.undo(path, url, now=clock()))
+        run(course.undo(path, url, now=clock()))
     if json:
         show({"undone": True})
         return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, Json, Stop, console, say, show
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def reseal(
     """
     settings = settings_of(COMMAND)
     refuse_to_make(COMMAND, settings)
-    found = asyncio.run(_resealed(settings, dry_run))
+    found = run(_resealed(settings, dry_run))
     if json:
         show(found)
     else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
+from service.cli.stopping import run
 from service.cli.terminal import Json, Stop, say, show
 from service.cli.when import instant
 
@@ -33,7 +33,7 @@ def restored(at: At = None, json: Json = False) -> None:
     """
     settings = settings_of(COMMAND)
     refuse_to_make(COMMAND, settings)
-    facts = asyncio.run(_marked(settings, None if at is None else _microseconds(at)))
+    facts = run(_marked(settings, None if at is None else _microseconds(at)))
     if json:
         show(facts)
         return

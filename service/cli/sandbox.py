@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, Json, Stop, say, show
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def sandbox(
         "webhook_secret": webhook_secret,
         "apiinone_replies": apiinone_replies,
     }
-    asyncio.run(_play("sandbox", _world(plain, switches), host, port, json, _log(log_requests), hostile))
+    run(_play("sandbox", _world(plain, switches), host, port, json, _log(log_requests), hostile))
 
 
 def _world(plain: Mapping[str, object], switches: Mapping[str, Switch]) -> World:
@@ -148,7 +148,7 @@ def subscriber(
         raise Stop(f"subscriber: {error}") from None
     except ValueError:
         raise Stop("subscriber: --secret is not one; it looks like whsec_ and base64") from None
-    asyncio.run(_play("subscriber", listener, host, port, json))
+    run(_play("subscriber", listener, host, port, json))
 
 
 async def _play(

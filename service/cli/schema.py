@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.opening import cannot, settings_of
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, OK, UNREACHABLE, Json, Stop, columns, console, say, show
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def migrate(role: Role = None, json: Json = False) -> None:
     from service.settings import masked
 
     settings = settings_of("db migrate")
-    applied = asyncio.run(_migrated(settings, role))
+    applied = run(_migrated(settings, role))
     if json:
         show({"database": masked(settings)["database_url"], "applied": applied})
         return
@@ -46,7 +46,7 @@ def migrate(role: Role = None, json: Json = False) -> None:
 def status(json: Json = False) -> None:
     """Say how the database stands: schema, size, connections, who works. Exit 1 when this release cannot serve on it as it is."""
     settings = settings_of("db status")
-    seen = asyncio.run(_seen("db status", settings))
+    seen = run(_seen("db status", settings))
     faults = [one.text for one in _findings(seen) if one.grade == "wrong"]
     if json:
         show({**asdict(seen), "faults": faults})
@@ -62,7 +62,7 @@ def check(json: Json = False) -> None:
     from service.cli.doctor.page import document, page, sound
 
     settings = settings_of("db check")
-    findings = _findings(asyncio.run(_seen("db check", settings)), keys=bool(settings.secret_keys))
+    findings = _findings(run(_seen("db check", settings)), keys=bool(settings.secret_keys))
     if json:
         show(document({}, findings))
     else:

@@ -18,6 +18,7 @@ import typer
 from service.cli.client import CLIENT_VARIABLES
 from service.cli.hearing import unheard
 from service.cli.opening import cannot, environment, settings_of
+from service.cli.stopping import run
 from service.cli.terminal import Json, Stop, warn
 from service.telemetry import traces
 
@@ -58,8 +59,7 @@ def serve(
     configure(settings.log_level, json=not human)
     try:
         _send_traces(settings)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, human))
+        run(_serve(settings, human), loop_factory=uvloop.new_event_loop)
     finally:
         traces.stop()
 

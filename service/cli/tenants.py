@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from service.cli.client import KEY_VARIABLE, Api
 from service.cli.opening import cannot, settings_of, store_of
+from service.cli.stopping import run
 from service.cli.terminal import USAGE, Stop
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def asked(
 ) -> Any:
     """What was answered. Raises `Stop` with why not."""
     if url is None:
-        return asyncio.run(_here(command, here))
+        return run(_here(command, here))
     with Api(url, key) as api:
         return there(api)
 

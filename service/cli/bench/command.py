@@ -19,6 +19,7 @@ from service.cli.bench.report import Figures, document, lines, opening
 from service.cli.demo.stage import StageError, need_verifier
 from service.cli.opening import settings_of
 from service.cli.progress import counting
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, INTERRUPTED, USAGE, Json, Stop, console, note, say, show
 
 LEAST, USUAL, MOST = 200, 1_000, 5_000  # tasks; the subscriber remembers 10,000 events
@@ -53,7 +54,7 @@ def bench(
     need_verifier("bench")
     folder = _beside(database_url)
     try:
-        figures = asyncio.run(_measure(folder, database_url, tasks, quiet=json))
+        figures = run(_measure(folder, database_url, tasks, quiet=json))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise Stop("bench: interrupted; everything it made is gone", INTERRUPTED) from None
     except StageError as error:

@@ -22,6 +22,7 @@ from service.cli.demo.play import Play, bring_up
 from service.cli.demo.scenes import SCENES, Played, Scene
 from service.cli.demo.siege import siege
 from service.cli.demo.stage import Stage, StageError, need_verifier
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, INTERRUPTED, OK, Json, Stop, console, say, show
 
 GIVE_UP_SECONDS = 60.0
@@ -67,7 +68,7 @@ def demo(
         scenes = [replace(scene, orders=f"{scene.orders}, stuck") for scene in scenes]
     folder = Path(tempfile.mkdtemp(prefix="taskrelay-demo-"))
     try:
-        ending = asyncio.run(_perform(scenes, folder, within, quiet=json))
+        ending = run(_perform(scenes, folder, within, quiet=json))
     except (KeyboardInterrupt, asyncio.CancelledError):
         shutil.rmtree(folder, ignore_errors=True)
         raise Stop("demo: interrupted; everything it started has ended", INTERRUPTED) from None

@@ -17,6 +17,7 @@ from service.cli.demo.killing import KILLS, TASKS, Killing, orders_of
 from service.cli.demo.ledger import Ledger, opening, page, verdict
 from service.cli.demo.scenes import SCENES, Scene
 from service.cli.demo.stage import Stage, StageError
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, INTERRUPTED, OK, Stop, console, say, show
 
 SAY_EVERY = 5
@@ -30,7 +31,7 @@ def siege(scenes: Sequence[Scene], seed: int | None, within: float, *, stuck: bo
     if not json:
         say("\n".join(opening(TASKS, KILLS, drawn)))
     try:
-        asyncio.run(_perform(ledger, folder, within, quiet=json))
+        run(_perform(ledger, folder, within, quiet=json))
     except (KeyboardInterrupt, asyncio.CancelledError):
         shutil.rmtree(folder, ignore_errors=True)
         raise Stop("demo: interrupted; everything it started has ended", INTERRUPTED) from None

@@ -20,6 +20,7 @@ from service.cli.demo.stage import Child, Stage, StageError, free_port, run_once
 from service.cli.dev import page
 from service.cli.dev.feed import follow
 from service.cli.dev.home import USUAL, Home, HomeError, opened, settings_text
+from service.cli.stopping import run
 from service.cli.terminal import OK, Json, Stop, say, show, warn
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def dev(
                 verbose=verbose,
                 json=json,
             )
-            ended = asyncio.run(_run(home, wanted))
+            ended = run(_run(home, wanted))
     except HomeError as error:
         raise Stop(f"dev: {error}") from None
     except StageError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ from service.cli.client import CLIENT_VARIABLES
 from service.cli.doctor.finding import Finding
 from service.cli.doctor.page import document, page, sound
 from service.cli.opening import environment
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, OK, Json, say, show
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def doctor(
 
     environ = {name: value for name, value in environment().items() if name not in CLIENT_VARIABLES}
     given = gather(environ)
-    findings = asyncio.run(_findings(given, environ, offline=offline))
+    findings = run(_findings(given, environ, offline=offline))
     shown = masked(given.settings) if given.settings is not None else {}
     if json:
         show(document(shown, findings))

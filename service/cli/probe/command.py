@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as json_text
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.opening import cannot, settings_of
+from service.cli.stopping import run
 from service.cli.terminal import FAILED, OK, USAGE, Json, Stop, columns, console, say, show
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def probe(
         say(told)
     _agreed(told, yes)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = asyncio.run(_run(settings, account, wanted, folder, listen))
+    found = run(_run(settings, account, wanted, folder, listen))
     found["samples"] = _written(found["samples"], folder)
     if json:
         show(found)
@@ -138,7 +138,7 @@ def _agreed(told: str, yes: bool) -> None:
 
 async def _run(settings: Settings, account: str, wanted: Purchase, folder: Path, listen: float) -> dict[str, Any]:
     from service.bootstrap.errors import StartError
-    from service.cli.probe.run import run
+    from service.cli.probe.run import run as probe_account
     from storage.errors import StorageError
 
     own = _alone(settings, account).model_copy(
@@ -146,7 +146,7 @@ async def _run(settings: Settings, account: str, wanted: Purchase, folder: Path,
     )
     try:
         with console(stderr=True).status("…") as status:
-            return await run(own, account, wanted, listen, lambda text: status.update(text))
+            return await probe_account(own, account, wanted, listen, lambda text: status.update(text))
     except (StartError, StorageError, ValueError, OSError) as error:
         raise Stop(cannot("probe", error)) from None
 
