@@ -2,5 +2,5 @@
 -- nothing else. Elsewhere run the same by hand, with the password in that file.
 \set password `cat /run/secrets/taskrelay_password`
 CREATE ROLE taskrelay LOGIN PASSWORD :'password';
-CREATE DATABASE taskrelay OWNER taskrelay;
+CREATE DATABASE taskrelay OWNER taskrelay ENCODING 'UTF8' TEMPLATE template0;
 REVOKE ALL ON DATABASE taskrelay FROM PUBLIC;

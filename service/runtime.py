@@ -40,11 +40,15 @@ def ease_collector() -> None:
 def raise_file_limit() -> int:
     """Let this process hold as many sockets as it may; the usual 1,024 are fewer than its connections. Returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    if (wanted := file_limit(soft, hard)) != soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        return wanted
-    return soft
+    return wanted
+
+
+def file_limit(soft: int, hard: int) -> int:
+    """What it will be, of what was set and what may be. RLIM_INFINITY: any number."""
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    return soft if soft == resource.RLIM_INFINITY else max(soft, wanted)
 
 
 async def run(loops: Sequence[Loop], endless: Sequence[Callable[[], Awaitable[None]]], stopping: asyncio.Event) -> None:

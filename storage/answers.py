@@ -19,9 +19,13 @@ COLUMNS: LiteralString = """
     id, project_id, route, asked_as, number, fingerprint, asked_at, least, most, until, status, headers, body, sealed, task_id, keep_until
 """
 
+# The project's row before any place, where it keeps books: who makes a task holds it to the end, and may then want a place of somebody
+# who waits for the row. In the statement itself, because a look of its own would be a round trip for every key.
 CLAIM = """
     INSERT INTO answers (id, project_id, route, asked_as, number, fingerprint, asked_at, least, most, until, keep_until)
-    VALUES (:id, :project_id, :route, :asked_as, :number, :fingerprint, :asked_at, :least, :most, :until, :keep_until)
+    SELECT :id, :project_id, :route, :asked_as, :number, :fingerprint, :asked_at, :least, :most, :until, :keep_until
+     WHERE /*sqlite:*/ 1 = 1 /*postgres: (
+           SELECT count(*) FROM (SELECT id FROM projects WHERE id = :project_id AND booking = 1 FOR NO KEY UPDATE) AS turn) >= 0 */
     ON CONFLICT (project_id, route, asked_as, number) DO NOTHING
     RETURNING id
 """
@@ -45,7 +49,13 @@ CANDIDATE = select(
 )
 
 # Zero rows: another try has taken it in this very moment.
-TAKE = "UPDATE answers SET least = :least, most = :most WHERE id = :id AND least = :was_least AND most = :was_most RETURNING id"
+TAKE = """
+    UPDATE answers SET least = :least, most = :most
+     WHERE id = :id AND project_id = :project_id AND least = :was_least AND most = :was_most
+       AND /*sqlite:*/ 1 = 1 /*postgres: (
+           SELECT count(*) FROM (SELECT id FROM projects WHERE id = :project_id AND booking = 1 FOR NO KEY UPDATE) AS turn) >= 0 */
+ RETURNING id
+"""
 
 NEXT_NUMBER = """
     SELECT coalesce(max(number), 0) + 1 FROM answers
@@ -131,7 +141,8 @@ async def retried(tx: Connection, place: Kept, *, since: int) -> Kept | None:
             return None
         found = _kept(rows[0])
         taken = {"least": min(found.least, attempt), "most": max(found.most, attempt)}
-        if await tx.fetch(TAKE, {"id": found.id, **taken, "was_least": found.least, "was_most": found.most}):
+        was = {"was_least": found.least, "was_most": found.most}
+        if await tx.fetch(TAKE, {"id": found.id, "project_id": place.project_id, **taken, **was}):
             return found
 
 

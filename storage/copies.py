@@ -20,6 +20,9 @@ from storage.records import light
 
 PAGES = 2_048  # copied at a time: 8 MB
 PATIENCE_SECONDS = 5.0
+# What damage makes of reading: SQLite's own words may quote bytes that are no text, and a row may hold what its table forbids.
+DAMAGED = (sqlite3.Error, ValueError, TypeError)
+THROWN_AWAY = "the copy is damaged, so it was thrown away"
 
 Progress = Callable[[int, int], None]  # pages done, pages in all
 
@@ -58,6 +61,8 @@ def restore(copy: Path, path: Path, *, now: int, progress: Progress | None = Non
         raise StorageError(f"there is no file {copy}")
     files.refuse_unusable(str(path))
     place = Path(os.path.realpath(path))
+    if (process := files.holder(str(place))) is not None:
+        raise StorageError(f"{place} is served by process {process}. Stop it first, then restore again")
     lock = files.claim(str(place))
     try:
         with _unfinished(place) as fresh:
@@ -121,7 +126,7 @@ def _copy(source: Path, fresh: Path, now: int, progress: Progress | None) -> int
             copy.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, that can be moved
             copy.execute("UPDATE installation SET copied_at = coalesce(copied_at, ?)", (now,))
             [(copied_at,)] = copy.execute("SELECT copied_at FROM installation").fetchall()
-    except sqlite3.Error as error:
+    except DAMAGED as error:
         raise StorageError(f"{source} cannot be copied: {error}") from error
     return int(copied_at)
 
@@ -147,14 +152,22 @@ def _refuse_strange(copy: sqlite3.Connection, source: Path) -> None:
 
 def _examined(fresh: Path, copied_at: int) -> _Found:
     """What it holds, once every page of it was found to be in order."""
-    with closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
-        faults = [str(fault) for (fault,) in copy.execute("PRAGMA integrity_check(3)") if fault != "ok"]
-        if faults or copy.execute("PRAGMA foreign_key_check").fetchone() is not None:
-            why = "; ".join(faults) or "rows refer to others that are not there"
-            raise StorageError(f"the copy is damaged, so it was thrown away: {why}")
-        tasks_in_all = "SELECT count(*), count(*) - count(finished_at), (SELECT count(*) FROM events) FROM tasks"
-        [(tasks, open_tasks, events)] = copy.execute(tasks_in_all).fetchall()
+    tasks_in_all = "SELECT count(*), count(*) - count(finished_at), (SELECT count(*) FROM events) FROM tasks"
+    try:
+        with closing(sqlite3.connect(fresh, isolation_level=None)) as copy:
+            if why := _faults(copy):
+                raise StorageError(f"{THROWN_AWAY}: {why}")
+            [(tasks, open_tasks, events)] = copy.execute(tasks_in_all).fetchall()
+    except DAMAGED as error:  # so badly that it cannot even be checked
+        raise StorageError(f"{THROWN_AWAY}: {error}") from error
     return _Found(copied_at=copied_at, tasks=tasks, open_tasks=open_tasks, events=events)
+
+
+def _faults(copy: sqlite3.Connection) -> str:
+    """What is wrong with it; empty when nothing is."""
+    faults = [str(fault) for (fault,) in copy.execute("PRAGMA integrity_check(3)") if fault != "ok"]
+    strays = copy.execute("PRAGMA foreign_key_check").fetchone() is not None
+    return "; ".join(faults) or ("rows refer to others that are not there" if strays else "")
 
 
 def _put_aside(place: Path, now: int) -> Path:
@@ -168,7 +181,7 @@ def _put_aside(place: Path, now: int) -> Path:
             old.execute("PRAGMA journal_mode = DELETE").fetchone()
             old.execute("SELECT id FROM installation").fetchone()
         Path(f"{aside}-wal").unlink(missing_ok=True)
-    except sqlite3.DatabaseError as error:
+    except DAMAGED as error:
         if str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_BUSY"):
             Path(f"{aside}-wal").unlink(missing_ok=True)
             raise StorageError(

@@ -7,7 +7,8 @@ StorageError
 ├── CommitUnknown  the answer to a commit was lost and cannot be had; read before writing again
 └── Unavailable    nothing was written; try again later
     ├── Busy       another process keeps the database
-    └── Full       the disk has no room
+    ├── Full       the disk has no room
+    └── Unreached  no connection could be had
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class Unavailable(StorageError):
 
 class Busy(Unavailable):
     """Another process keeps the database; it was waited for."""
+
+
+class Unreached(Unavailable):
+    """No connection could be had; `__cause__` says why."""
 
 
 class Full(Unavailable):

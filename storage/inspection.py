@@ -127,7 +127,7 @@ def _file(path: str) -> Inspected:
             done: dict[int, int] = dict(raw.execute(migrate.APPLIED).fetchall()) if known else {}
             moved = bool(known) and raw.execute("SELECT moved_at FROM installation").fetchall() not in ([], [(None,)])
             size = raw.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:  # SQLite's words on a damaged one may be no text
         raise StorageError(f"{path} cannot be read: {error}. TASKRELAY_DATABASE_URL names another") from error
     seen = schema_of(done)
     return Inspected(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
-from storage import migrate
+from storage import connecting, migrate
 from storage.errors import StorageError
 from storage.inspection import MOVED, Inspected, Replica, schema_of
+from storage.postgres_errors import translated
 from storage.reaching import refused
 
 if TYPE_CHECKING:
@@ -29,19 +30,19 @@ OURS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 # What serving writes, and what it only reads.
 RIGHTS = """
     SELECT c.relname FROM pg_class c
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname = ANY($1::text[])
+     WHERE c.oid = ANY(SELECT to_regclass(quote_ident(name)) FROM unnest($1::text[]) AS name)
        AND NOT (has_table_privilege(c.oid, 'SELECT')
                 AND (c.relname = 'migrations' OR has_table_privilege(c.oid, 'UPDATE'))
                 AND (c.relname IN ('migrations', 'installation')
                      OR (has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'DELETE'))))
      ORDER BY 1
 """
+# Of a schema or database that others use too, what is ours.
 GRANTS = (
-    "GRANT USAGE ON SCHEMA public TO %I",
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO %I",
-    "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO %I",
+    "SELECT format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), $1::text)",
+    "SELECT format('GRANT EXECUTE ON FUNCTION feed_go_on(bigint) TO %I', $1::text)",
 )
-TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+GRANT_TABLE = "SELECT format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE %I TO %I', $1::text, $2::text)"
 
 
 async def inspect(url: str, *, clock: Callable[[], int], pooled: bool) -> Inspected:
@@ -71,7 +72,7 @@ async def inspect(url: str, *, clock: Callable[[], int], pooled: bool) -> Inspec
 
 async def bring_up(url: str, role: str | None) -> list[str]:
     """Apply what is missing and set the role's time-outs. One process at a time; others wait for it."""
-    async with _connected(url) as link:
+    async with _connected(url, patient=True) as link:
         try:
             applied = await migrate.migrate_postgres(link)
             if role is not None:
@@ -95,7 +96,9 @@ async def _let(link: Link, role: str) -> None:
     """Let a role serve: rows, not tables, are its to change; and nothing it asks may hang for ever."""
     async with link.transaction():
         for text in GRANTS:
-            await link.execute(await link.fetchval("SELECT format($1::text, $2::text)", text, role))
+            await link.execute(await link.fetchval(text, role))
+        for table in migrate.tables():
+            await link.execute(await link.fetchval(GRANT_TABLE, table, role))
         for setting, value in migrate.TIMEOUTS.items():
             found = await link.fetchval(
                 "SELECT format('ALTER ROLE %I IN DATABASE %I SET %I = %L', $1::text, current_database(), $2::text, $3::text)",
@@ -121,8 +124,7 @@ async def _moving(link: Link) -> str | None:
 
 
 async def _lacking(link: Link) -> tuple[str, ...]:
-    tables = [str(name) for (name,) in await link.fetch(TABLES)]
-    return tuple(str(name) for (name,) in await link.fetch(RIGHTS, tables))
+    return tuple(str(name) for (name,) in await link.fetch(RIGHTS, migrate.tables()))
 
 
 async def _ahead(link: Link, clock: Callable[[], int]) -> float:
@@ -134,17 +136,18 @@ async def _ahead(link: Link, clock: Callable[[], int]) -> float:
 
 
 @asynccontextmanager
-async def _connected(url: str, *, pooled: bool = False) -> AsyncIterator[Link]:
+async def _connected(url: str, *, pooled: bool = False, patient: bool = False) -> AsyncIterator[Link]:
+    """`patient`: to change it, which may take a while, and not to look at it, which a standby lets us too."""
     try:
-        link = await asyncpg.connect(
+        link = await connecting.connect(
             url,
-            timeout=CONNECT_SECONDS,
-            command_timeout=ANSWER_SECONDS,
+            standby=not patient,
+            command_timeout=None if patient else ANSWER_SECONDS,
             statement_cache_size=0 if pooled else 100,
             server_settings={"application_name": "taskrelay"},
         )
     except Exception as error:
-        raise refused(error, url) or error from error
+        raise refused(error, url) or translated(error) from error
     try:
         yield link
     except (asyncpg.PostgresError, OSError) as error:

@@ -90,6 +90,13 @@ HEALTH = """
      WHERE kind = :kind AND key = :key AND owner = :owner AND epoch = :epoch
 """
 
+# A person's word on an endpoint counts more than its last answers. An owner, who has those in memory, finds them gone when it looks.
+FORGIVE = """
+    UPDATE lanes SET breaker = NULL, held_until = NULL,
+           next_due_at = CASE WHEN next_due_at > :now THEN :now ELSE next_due_at END
+     WHERE kind = :kind AND key = :key
+"""
+
 # What a person orders is beside what the owner writes, so neither overwrites the other's.
 ORDER = """
     INSERT INTO lanes (kind, key, epoch, until, care, holds) VALUES ('account', :key, 0, 0, :care, :holds)
@@ -227,6 +234,12 @@ async def save_health(tx: Connection, lane: Lane) -> None:
 async def save_own_health(tx: Connection, lane: Lane) -> None:
     """The same of a lane on whose row nobody else writes health, and so without `lock`."""
     await tx.lastly(HEALTH, {(lane.kind.value, lane.key): {**_who(lane), **_health(lane)}}, _newer)
+
+
+async def forgive(tx: Connection, endpoint_id: str, *, now: int) -> None:
+    """Forget why an endpoint is not to be called just now: its breaker, and the pause it asked for."""
+    key = LaneKind.ENDPOINT.value, endpoint_id
+    await tx.lastly(FORGIVE, {key: {"kind": key[0], "key": key[1], "now": now}}, _newer)
 
 
 async def lock(tx: Connection, kind: LaneKind, key: str) -> Lane | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
+from storage import connecting
 from storage.wakeups import EVERYTHING, Hint, read, spelled, together
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ log = logging.getLogger("taskrelay.wakeups")
 CHANNEL = "taskrelay"
 TELL = "SELECT pg_notify('taskrelay', $1)"
 BETWEEN_SECONDS = 0.02
-CONNECT_SECONDS = ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 ASK_SECONDS = 5.0  # a line that is silent for so long is asked whether it still is one
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 LAST_SECONDS = 1.0  # for what is still to be said at the end
@@ -56,7 +57,13 @@ class Listening:
         while True:
             try:
                 await self._listen(heard)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except (
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+                OSError,
+                TimeoutError,
+            ) as error:
                 if self.alive:
                     log.warning("wake-ups are lost (%s); meanwhile we look every so often", type(error).__name__)
                     pause = PAUSE_SECONDS
@@ -99,9 +106,8 @@ class Listening:
             await asyncio.sleep(BETWEEN_SECONDS)
 
     async def _connect(self) -> Link:
-        self._link = await asyncpg.connect(
+        self._link = await connecting.connect(
             self._url,
-            timeout=CONNECT_SECONDS,
             command_timeout=ANSWER_SECONDS,
             server_settings={"application_name": "taskrelay", "synchronous_commit": "off"},
         )

@@ -30,6 +30,7 @@ LEDGER = """
     ) STRICT
 """
 APPLIED = "SELECT number, oldest FROM migrations"
+MADE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 OLDEST = re.compile(r"^-- oldest code: (\d+)\b", re.MULTILINE)
 
 
@@ -38,6 +39,12 @@ def migrations() -> list[tuple[int, str, str]]:
     folder = resources.files("storage") / "migrations"
     found = [(entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql")]
     return [(int(name[:4]), name.removesuffix(".sql"), text) for name, text in sorted(found)]
+
+
+def tables() -> list[str]:
+    """Every table of ours, ascending: a database may hold other things beside."""
+    made = (name for _, _, text in migrations() for name in MADE.findall(text))
+    return sorted({"migrations", *made})
 
 
 def oldest_code(number: int, text: str) -> int:
@@ -57,7 +64,7 @@ def behind(path: str) -> list[str]:
     try:
         with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True)) as raw:
             done = {number for (number,) in raw.execute("SELECT number FROM migrations")}
-    except sqlite3.Error:
+    except (sqlite3.Error, ValueError):  # SQLite's words on a damaged one may be no text
         return []
     return [name for number, name, _ in migrations() if number not in done]
 
@@ -136,6 +143,7 @@ async def migrate_postgres(link: Link) -> list[str]:
     async with link.transaction():
         await link.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2s'")
         await link.execute(ONE_MIGRATOR)
+        await _check_encoding(link)
         await link.execute(POSTGRES_LEDGER)
         done = await _applied(link)
         refuse_newer(done)
@@ -152,6 +160,16 @@ async def migrate_postgres(link: Link) -> list[str]:
         for setting, value in TIMEOUTS.items():
             await link.execute(SET_TIMEOUT.format(setting=setting, value=value))
     return applied
+
+
+async def _check_encoding(link: Link) -> None:
+    """In another one what clients write is refused, and without one (SQL_ASCII) its characters are counted wrongly."""
+    encoding = await link.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        name = await link.fetchval("SELECT current_database()")
+        raise StorageError(
+            f"the encoding of this database is {encoding}. Make it anew: createdb --encoding=UTF8 --template=template0 {name}"
+        )
 
 
 async def _applied(link: Link) -> dict[int, int]:

@@ -59,6 +59,14 @@ NEXT_DUE_AFTER = """
 SETTLE = """
     UPDATE deliveries SET status = :status, attempts = :attempts, due_at = :due_at, updated_at = :now
      WHERE id = :id AND attempts = :was AND status = 'pending'
+       AND coalesce(restarted_at, created_at) = coalesce(CAST(:since AS BIGINT), restarted_at, created_at)
+ /*postgres: RETURNING id */
+"""
+
+# Restarted while the attempt was under way: it counts, and decides nothing.
+SPEND = """
+    UPDATE deliveries SET attempts = :attempts, spent = :attempts, updated_at = :now
+     WHERE id = :id AND attempts = :was AND status = 'pending'
  /*postgres: RETURNING id */
 """
 
@@ -112,14 +120,17 @@ class Due:
 
 @light(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """How one attempt ended and what becomes of its delivery."""
+    """How one attempt ended and what becomes of its delivery. `since`: when the schedule began that says so; None: it is over."""
 
     delivery_id: str
     was: int
+    since: int | None
     status: str
     due_at: int | None
     attempt: Attempt
 
+
+SPENT = ("id", "was", "attempts", "now")
 
 _of_delivery = attrgetter("delivery_id")
 
@@ -193,20 +204,21 @@ async def next_due_after(tx: Connection, endpoint_id: str, *, now: int) -> int |
 
 async def settle(tx: Connection, settled: Sequence[Settled], *, now: int) -> int:
     """Write results back. Returns how many deliveries were still ours to settle; every attempt is kept as history."""
-    won = await tx.change(
-        SETTLE,
-        [
-            {
-                "id": one.delivery_id,
-                "was": one.was,
-                "attempts": one.was + 1,
-                "status": one.status,
-                "due_at": one.due_at,
-                "now": now,
-            }
-            for one in sorted(settled, key=_of_delivery)
-        ],
-    )
+    rows = [
+        {
+            "id": one.delivery_id,
+            "was": one.was,
+            "since": one.since,
+            "attempts": one.was + 1,
+            "status": one.status,
+            "due_at": one.due_at,
+            "now": now,
+        }
+        for one in sorted(settled, key=_of_delivery)
+    ]
+    won = await tx.change(SETTLE, rows)
+    if won < len(rows):
+        won += await tx.change(SPEND, [{name: row[name] for name in SPENT} for row in rows])
     await note_attempts(tx, [one.attempt for one in settled])
     return won
 

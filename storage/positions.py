@@ -70,6 +70,8 @@ GO_ON = """
     END
     $$
 """
+# A base far ahead would end the feed: nobody calls it but who was let serve (storage/inspection_postgres.py).
+OURS_ALONE = "REVOKE ALL ON FUNCTION feed_go_on(bigint) FROM PUBLIC"
 HIGHEST = """
     SELECT greatest((SELECT max(position) FROM events), (SELECT max(forgotten) FROM projects),
                     (SELECT max(since_position) FROM subscriptions), 0)
@@ -83,7 +85,7 @@ async def prepare(link: Link) -> None:
     """Make what the default of events.position needs. Before the first migration."""
     if await link.fetchval(NO_BASE):
         await link.execute(BASE)
-    for text in (PLACE, NEXT, BOUND, OPEN, GO_ON):
+    for text in (PLACE, NEXT, BOUND, OPEN, GO_ON, OURS_ALONE):
         await link.execute(text)
 
 

@@ -9,6 +9,7 @@ have said is asked of the server by the transaction's number, never guessed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
@@ -16,20 +17,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import asyncpg
 
-from storage import dialect, migrate
+from storage import connecting, dialect, migrate
 from storage.database import EVERYTHING, Key, Params, Postgres, Unit
-from storage.errors import CommitUnknown, Unavailable
+from storage.errors import CommitUnknown, Unavailable, Unreached
 from storage.groups import Failed, Groups
-from storage.postgres_errors import away, passes, translated
+from storage.postgres_errors import away, passes, silent, translated
 from storage.reaching import refused
 
 if TYPE_CHECKING:
     Link: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
+log = logging.getLogger("taskrelay.database")
+
 T = TypeVar("T")
 
 READERS = 4
-CONNECT_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
 ANSWER_SECONDS = 10.0  # for a server that says nothing at all; its own time-outs come first (migrate.py)
 PATIENCE_SECONDS = 10.0  # how long trouble that passes is waited for: a fail-over, a deadlock, a lock
 READ_PATIENCE_SECONDS = 2.0  # whoever reads has stored nothing yet, and may as well ask again
@@ -42,6 +45,11 @@ BROKEN_OUT = 8  # units of a group that fail one after another, before each of t
 NUMBER = "SELECT pg_current_xact_id()::text"
 NUMBERED = "\n RETURNING pg_current_xact_id()::text"
 FATE = "SELECT pg_xact_status($1::text::xid8)"
+# Whoever went on could buy again what was bought, and give out again places of the feed that were read.
+OLDER = (
+    "this database has lost what it had committed: it is an older copy, or a standby that was behind. Nothing is written to it. "
+    "Stop every replica, say `taskrelay db restored --at <when it was taken>`, and start them again"
+)
 
 
 class PostgresConnection:
@@ -79,13 +87,16 @@ class PostgresConnection:
             wanted = self._last.setdefault(key, {})
             wanted[sql] = merge(wanted[sql], row) if sql in wanted else row
 
-    async def finish(self) -> str:
-        """Run what is to be run last; returns the transaction's number, in the same round trip if there is one."""
+    async def finish(self) -> tuple[str, bool]:
+        """Run what is to be run last; returns the transaction's number, in the same round trip if there is one, and whether that wrote.
+
+        A commit that wrote nothing is not synced, number or not: a crash of the server forgets it, and nothing is lost.
+        """
         waiting = [(sql, row) for key in sorted(self._last) for sql, row in self._last[key].items()]
         found: list[tuple[object, ...]] = []
         for sql, run in groupby(waiting, key=lambda one: one[0]):
             found = await self.each(sql + NUMBERED, [row for _, row in run]) or found
-        return str(found[0][0] if found else await self._link.fetchval(NUMBER))
+        return str(found[0][0] if found else await self._link.fetchval(NUMBER)), bool(found)
 
 
 class PostgresDatabase:
@@ -102,13 +113,15 @@ class PostgresDatabase:
         self._reads: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
+        self._committed = 0  # the number of our last transaction that is known to have been synced
+        self._older = False
 
     @classmethod
     async def open(cls, url: str, options: Postgres = EVERYTHING) -> PostgresDatabase:
         """Raises `Unavailable` when nobody answers, `StorageError` when the schema or a setting is not what durability needs."""
         writer: Link | None = None
         try:
-            writer = await asyncpg.connect(url, timeout=CONNECT_SECONDS, **_ways(options))
+            writer = await connecting.connect(url, **_ways(options))
             # One transaction: a pooler may give each statement outside of one to another connection.
             async with writer.transaction(readonly=True):
                 await migrate.check_postgres(writer)
@@ -156,7 +169,7 @@ class PostgresDatabase:
             await asyncio.wait(self._reads)
         for closing in (self._readers, self._link):
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
+                async with asyncio.timeout(CLOSE_SECONDS):
                     await closing.close()
             except TimeoutError:  # a server that says nothing does not say goodbye either
                 closing.terminate()
@@ -169,7 +182,7 @@ class PostgresDatabase:
                 return await self._read_once(unit)
             except Exception as error:
                 late = asyncio.get_running_loop().time() > give_up_at
-                if late or not away(error) or isinstance(error, TimeoutError):
+                if late or not away(error) or silent(error):
                     raise translated(error) from error
             await _pause()
 
@@ -197,9 +210,10 @@ class PostgresDatabase:
                 break
             except Exception as error:
                 # When none of them failed but what they do together, each may be the cause.
-                first = len(results)
-                broken = together if away(error) or first == len(together) else together[first : first + 1]
-                if passes(error) or len(units) == 1:
+                first, unreached = len(results), isinstance(error, Unreached)
+                whole = unreached or away(error) or first == len(together)
+                broken = together if whole else together[first : first + 1]
+                if passes(error) or unreached or len(units) == 1:
                     outcomes |= dict.fromkeys(broken, Failed(error))
                 else:
                     alone += broken if len(alone) < BROKEN_OUT else together
@@ -225,7 +239,9 @@ class PostgresDatabase:
             await transaction.start()
             for unit in units:
                 results.append(await unit(connection))
-            number = await connection.finish()
+            number, wrote = await connection.finish()
+            if int(number) <= self._committed:  # a pooler shows us another server without a new connection
+                raise self._refusal()
         except BaseException as error:
             await _undo(link, transaction, error)
             raise
@@ -237,12 +253,27 @@ class PostgresDatabase:
             link.terminate()
             if not await self._was_committed(number):
                 raise
+        if wrote:
+            self._committed = int(number)
 
     async def _linked(self) -> Link:
-        """The connection that writes, made anew when it was lost."""
+        """The connection that writes, made anew when it was lost. Raises `Unreached`, also where it leads to an older copy."""
+        if self._older:
+            raise self._refusal()
         if self._link.is_closed():
-            self._link = await asyncpg.connect(self._url, timeout=CONNECT_SECONDS, **_ways(self._options))
+            link = await connecting.reach(self._url, **_ways(self._options))
+            if self._committed and not await _knows(link, str(self._committed)):
+                link.terminate()
+                raise self._refusal()
+            self._link = link
         return self._link
+
+    def _refusal(self) -> Unreached:
+        """For good: by its numbers such a server cannot be told from the right one for long."""
+        if not self._older:
+            log.critical(OLDER)
+        self._older = True
+        return Unreached(OLDER)
 
     async def _was_committed(self, number: str) -> bool:
         """What the lost answer to a COMMIT was. Raises CommitUnknown when the server never says."""
@@ -251,7 +282,7 @@ class PostgresDatabase:
             try:
                 state = await self._fate(number)
             except Exception as error:
-                if isinstance(error, asyncpg.PostgresError) and not away(error):
+                if isinstance(error, (asyncpg.PostgresError, Unreached)) and not away(error):
                     break  # a number it has not come to: another server, which lost our transaction or never had it
                 if not away(error):
                     raise
@@ -276,6 +307,17 @@ class PostgresDatabase:
             raise
 
 
+async def _knows(link: Link, number: str) -> bool:
+    """Whether the server has a transaction of ours as committed, or is too far on to tell."""
+    try:
+        return await link.fetchval(FATE, number) in ("committed", None)
+    except asyncpg.InvalidParameterValueError:  # a number it has not come to
+        return False
+    except BaseException:
+        link.terminate()
+        raise
+
+
 async def _readers(url: str, options: Postgres) -> asyncpg.Pool[asyncpg.Record]:
     # Made when they are needed. With a least number, which the pool restores by itself (asyncpg 0.32), two runs of four in which the server
     # was restarted in a loop hung: the pool never gave its one connection out again. The writing one is in no pool.
@@ -285,7 +327,7 @@ async def _readers(url: str, options: Postgres) -> asyncpg.Pool[asyncpg.Record]:
         max_size=READERS,
         max_queries=FOR_GOOD,
         reset=_as_it_is,
-        timeout=CONNECT_SECONDS,
+        connect=connecting.reach,
         **_ways(options),
     )
 

@@ -6,7 +6,7 @@ import re
 
 import asyncpg
 
-from storage.errors import Busy, CommitUnknown, Duplicate, Full, Missing, StorageError, Unavailable
+from storage.errors import Busy, CommitUnknown, Duplicate, Full, Missing, StorageError, Unavailable, Unreached
 
 # Somebody else was first; nothing was written, and running again is the answer.
 RACES = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -18,6 +18,9 @@ AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.InvalidCachedStatementError,  # a migration changed a column under it: a new connection prepares it anew
     asyncpg.TooManyConnectionsError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that was the primary a moment ago
     asyncpg.InternalClientError,
@@ -30,9 +33,16 @@ FULL = (asyncpg.DiskFullError, asyncpg.OutOfMemoryError)
 KEY = re.compile(r"Key \((?P<columns>.*?)\)=")
 
 
-def away(error: BaseException) -> bool:
+def away(error: BaseException | None) -> bool:
     """Whether the server cannot be used just now. A value the driver cannot send is ours, though it calls both by one name."""
+    if isinstance(error, Unreached):
+        return away(error.__cause__)
     return isinstance(error, AWAY) and not (isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError))
+
+
+def silent(error: BaseException) -> bool:
+    """Whether the server said nothing for as long as it was waited for: it would be waited for as long again."""
+    return isinstance(error.__cause__ if isinstance(error, Unreached) else error, TimeoutError)
 
 
 def passes(error: BaseException) -> bool:

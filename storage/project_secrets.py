@@ -24,8 +24,10 @@ KEEP = """
 
 PUT = "UPDATE projects SET secret = :sealed WHERE id = :project_id"
 
+# Without an overlap every older one goes as well, also what an earlier rotation left: somebody may hold a secret that leaked.
 FORGET_RETIRED = """
-    DELETE FROM project_secrets WHERE project_id = :project_id AND (retires_at <= :now OR number <= :oldest)
+    DELETE FROM project_secrets
+     WHERE project_id = :project_id AND (retires_at <= :now OR number <= :oldest OR CAST(:retires_at AS BIGINT) <= :now)
 """
 
 
@@ -45,12 +47,14 @@ async def live(tx: Connection, project_id: str, *, now: int) -> list[ProjectSecr
 
 
 async def rotate(tx: Connection, project_id: str, sealed: str, *, now: int, retires_at: int, most: int) -> bool:
-    """Put a new secret in force. The one before signs until `retires_at`; at most so many old ones are kept. False: no such project."""
+    """Put a new secret in force. The one before signs until `retires_at`, which ends all old ones when it is now; at most so many
+    of them are kept. False: no such project."""
     await projects.turn(tx, project_id)  # of two rotations at once the second replaces what the first put there
     kept: list[Any] = await tx.fetch(KEEP, {"project_id": project_id, "retires_at": retires_at})
     if not kept:
         return False
     [(newest,)] = kept
     await tx.fetch(PUT, {"project_id": project_id, "sealed": sealed})
-    await tx.fetch(FORGET_RETIRED, {"project_id": project_id, "now": now, "oldest": newest - most})
+    ending = {"project_id": project_id, "now": now, "oldest": newest - most, "retires_at": retires_at}
+    await tx.fetch(FORGET_RETIRED, ending)
     return True

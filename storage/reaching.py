@@ -28,6 +28,13 @@ def refused(error: BaseException, url: str) -> StorageError | None:
             return Unavailable(f"{host} has no connection left: {error}. Raise max_connections, or use a pooler")
         case asyncpg.CannotConnectNowError():
             return Unavailable(f"{host} is not ready: {error}. Try again in a moment")
+        case asyncpg.ReadOnlySQLTransactionError():
+            return Unavailable(f"{host} is a standby, and only reads. Name the primary in {URL}, or both hosts")
+        case asyncpg.UndefinedObjectError() if "configuration parameter" in str(error):
+            return StorageError(
+                f"{host} has no such setting: {error}. Take it out of {URL} (channel_binding, connect_timeout and their "
+                "like are libpq's own, which we do not use)"
+            )
         case asyncpg.InsufficientPrivilegeError():
             return StorageError(
                 f"user {user} may not use it: {error}. Let its owner run: taskrelay db migrate --role {user}"

@@ -6,11 +6,14 @@ Whatever is decided while reading is decided again in the statement that removes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
 from storage.database import Connection
 from storage.records import light
+
+# OFFSET 0, here and below: else PostgreSQL, which does not think of the LIMIT there, reads the whole table of what may exist, once for
+# each batch. Of 300,000 rows that took 50 ms, and of very many longer than a statement may take.
 
 # Not even an old task: one that may still change, or is still owed to somebody.
 TASKS = """
@@ -18,7 +21,7 @@ TASKS = """
            t.finished_at IS NOT NULL AND t.finished_at <= :before
            AND (t.final_at IS NOT NULL OR t.finished_at <= :settled_before)
            AND NOT EXISTS (SELECT 1 FROM events e JOIN deliveries d ON d.event_id = e.id
-                            WHERE e.task_id = t.id AND d.status = 'pending')
+                            WHERE e.task_id = t.id AND d.status = 'pending' /*postgres: OFFSET 0 */)
       FROM tasks t
      WHERE t.id > :after AND t.id < :below
      ORDER BY t.id
@@ -99,6 +102,11 @@ DELETE_SUBMISSIONS_OF = """
     DELETE FROM submissions WHERE task_id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
 """
 
+BOOKED_OF = """
+    SELECT project_id, booked FROM tasks
+     WHERE id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */) AND booked IS NOT NULL
+"""
+
 DELETE_TASKS = """
     DELETE FROM tasks WHERE id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
 """
@@ -106,7 +114,7 @@ DELETE_TASKS = """
 # Raw payloads. Those of a task that goes on are what a person looks at who asks why.
 ENDED = """
     SELECT t.id, t.finished_at IS NOT NULL AND t.finished_at <= :before,
-           EXISTS (SELECT 1 FROM observations o WHERE o.task_id = t.id AND o.raw IS NOT NULL)
+           EXISTS (SELECT 1 FROM observations o WHERE o.task_id = t.id AND o.raw IS NOT NULL /*postgres: OFFSET 0 */)
       FROM tasks t
      WHERE t.id > :after AND t.id < :below
      ORDER BY t.id
@@ -115,7 +123,7 @@ ENDED = """
 
 ENDED_OF = """
     SELECT t.id, t.finished_at IS NOT NULL AND t.finished_at <= :before,
-           EXISTS (SELECT 1 FROM observations o WHERE o.task_id = t.id AND o.raw IS NOT NULL)
+           EXISTS (SELECT 1 FROM observations o WHERE o.task_id = t.id AND o.raw IS NOT NULL /*postgres: OFFSET 0 */)
       FROM tasks t
      WHERE t.id IN (SELECT /*sqlite:*/ value FROM json_each(:ids) /*postgres: unnest(:ids::text[]) */)
      ORDER BY t.id
@@ -130,7 +138,8 @@ STRIP = """
 
 ATTEMPTS = """
     SELECT a.delivery_id, a.number,
-           a.at <= :before AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = a.delivery_id AND d.status = 'pending')
+           a.at <= :before
+           AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.id = a.delivery_id AND d.status = 'pending' /*postgres: OFFSET 0 */)
       FROM attempts a
      WHERE (a.delivery_id, a.number) > (:delivery_id, :number) AND a.delivery_id < :below
      ORDER BY a.delivery_id, a.number
@@ -147,7 +156,8 @@ DELETE_ATTEMPT = """
 # Events of no task: of endpoints, of accounts, and tests.
 EVENTS = """
     SELECT e.position, e.id, e.project_id, e.test, e.created_at <= :before,
-           e.task_id IS NULL AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status = 'pending')
+           e.task_id IS NULL
+           AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status = 'pending' /*postgres: OFFSET 0 */)
       FROM events e
      WHERE e.position > :after
      ORDER BY e.position
@@ -191,6 +201,9 @@ DELETE_ANSWERS = """
 """
 
 
+Forget: TypeAlias = Callable[[Connection, Sequence[tuple[str, str]]], Awaitable[None]]
+
+
 @light(frozen=True, slots=True, kw_only=True)
 class Window:
     """Which tasks are over. `below`: no id from here on is old enough; `before`: they ended until then; `settled_before`: the
@@ -225,8 +238,11 @@ async def tasks_over(tx: Connection, window: Window, *, after: str, batch: int) 
     return [(str(task_id), bool(over)) for task_id, over in rows]
 
 
-async def delete_tasks(tx: Connection, ids: Sequence[str], window: Window) -> int:
-    """Take away tasks, as far as they are over, with all that was said of them but the audit. Returns how many."""
+async def delete_tasks(tx: Connection, ids: Sequence[str], window: Window, forget: Forget | None = None) -> int:
+    """Take away tasks, as far as they are over, with all that was said of them but the audit. Returns how many.
+
+    `forget`: told first of those that stand in a project's books, by project and how.
+    """
     await tx.fetch(LOCK_TASKS, {"ids": list(ids)})
     await _lock_deliveries(tx, await tx.fetch(LOCK_EVENTS_OF, {"ids": list(ids)}))
     over = [str(row[0]) for row in await tx.fetch(OVER, {**_of(window), "ids": list(ids)})]
@@ -235,6 +251,8 @@ async def delete_tasks(tx: Connection, ids: Sequence[str], window: Window) -> in
     those = {"ids": over}
     last: list[Any] = await tx.fetch(LAST_OF_TASKS, those)
     await tx.many(FORGET, [{"project_id": project, "position": position} for project, position in sorted(last)])
+    if forget is not None and (booked := await tx.fetch(BOOKED_OF, those)):
+        await forget(tx, [(str(project), str(text)) for project, text in booked])
     for statement in (
         DELETE_ATTEMPTS_OF, DELETE_DELIVERIES_OF, DELETE_EVENTS_OF, DELETE_OBSERVATIONS_OF, DELETE_TIMELINE_OF,
         DELETE_SUBMISSIONS_OF, DELETE_TASKS,

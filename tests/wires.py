@@ -17,6 +17,7 @@ class Wire:
         self._mute: set[int] = set()
         self.silent = False
         self.swallowed = 0  # answers
+        self.connections = 0
         self.trips = 0  # pieces that the client sent: one for each round trip, while it waits for every answer
 
     async def __aenter__(self) -> Wire:
@@ -33,6 +34,10 @@ class Wire:
         await asyncio.gather(*self._carrying, return_exceptions=True)
         await self._server.wait_closed()
 
+    def lead_to(self, path: str) -> None:
+        """Where connections lead from now on."""
+        self._path = path
+
     def swallow_answers_after(self, word: bytes) -> None:
         """What the server says to whoever says the word next does not arrive, nor anything after it on that connection."""
         self._word = word
@@ -40,6 +45,7 @@ class Wire:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         theirs, to_them = await asyncio.open_unix_connection(self._path)
         number = id(writer)
+        self.connections += 1
         for task in (self._carry(reader, to_them, number, asks=True), self._carry(theirs, writer, number, asks=False)):
             carrying = asyncio.create_task(task)
             self._carrying.add(carrying)

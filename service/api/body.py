@@ -52,7 +52,7 @@ def read_members(body: object, known: Collection[str], faults: list[Fault]) -> d
 
 def _refuse_other_types(request: Request) -> None:
     """By the header alone; one that is stated twice says nothing."""
-    essence, _, parameters = ", ".join(request.headers.getlist("content-type")).partition(";")
-    charset = parameters.replace(" ", "").replace('"', "").lower()
-    if essence.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
+    essence, *parameters = ", ".join(request.headers.getlist("content-type")).lower().split(";")
+    stated = [said for one in parameters if (said := one.replace(" ", "").replace("\t", "").replace('"', ""))]
+    if essence.strip() != "application/json" or stated not in ([], ["charset=utf-8"]):
         raise Problem("unsupported_media_type", "Send JSON in UTF-8, with Content-Type: application/json.")

@@ -14,8 +14,8 @@ from starlette.types import Scope
 Headers = list[tuple[bytes, bytes]]
 
 EXPOSED = (
-    b"etag, link, location, preference-applied, ratelimit, ratelimit-policy, retry-after, retry-after-ms, taskrelay-kept-until, "
-    b"taskrelay-replayed, x-request-id"
+    b"etag, link, location, openai-poll-after-ms, preference-applied, ratelimit, ratelimit-policy, retry-after, retry-after-ms, "
+    b"taskrelay-kept-until, taskrelay-replayed, x-request-id, x-should-retry"
 )
 METHODS = "GET, HEAD, POST, PATCH, DELETE"
 REMEMBERED_SECONDS = 600

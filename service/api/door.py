@@ -160,7 +160,7 @@ class Door:
         provider = self._desk.providers.get(parts[2])
         submission_id = self._desk.read_token(provider.name, parts[3]) if provider is not None else None
         if submission_id is None or provider is None:
-            return await self._stranger(parts[3], receive) if provider is not None else self._nothing
+            return await self._stranger(parts[3], scope, receive) if provider is not None else self._nothing
         headers = _headers(scope["headers"])
         if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             await take_unread(provider, submission_id, "an encoded body was refused", self._desk)
@@ -182,14 +182,15 @@ class Door:
             traces.note("callback", about.traceparent, took, "server", task=about.id, provider=provider.name)
         return self._orphan if recorded.task is None else self._kept
 
-    async def _stranger(self, token: str, receive: Callable[[], Awaitable[Message]]) -> Said | None:
+    async def _stranger(self, token: str, scope: Message, receive: Callable[[], Awaitable[Message]]) -> Said | None:
         """Nothing is there, unless it is `doctor` that asks whether a push would get through to us, whole."""
         if self._desk.echo(token, b"") is None:
             return self._nothing
         body = await self._body(receive)
         if body is None:
             return None
-        return Said(200, orjson.dumps({"probe": self._desk.echo(token, body), "bytes": len(body)}))
+        said = {"probe": self._desk.echo(token, body), "bytes": len(body), **_way(scope)}
+        return Said(200, orjson.dumps(said))
 
     async def _refuse_size(self, provider: Provider, submission_id: str, size: str) -> Said:
         await take_unread(provider, submission_id, f"a body of {size} bytes was refused", self._desk)
@@ -207,6 +208,16 @@ class Door:
                         return bytes(body.kept)
                     message = await receive()
         return None
+
+
+def _way(scope: Message) -> dict[str, object]:
+    """Who it came from, and whether a proxy said of whom that we do not believe: then all its clients are one to us.
+
+    One that is believed has no port: what is told is the client behind it, of which no port is known.
+    """
+    client = scope.get("client")
+    told = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+    return {"client": client[0], "unbelieved_proxy": told and client[1] != 0} if client else {}
 
 
 def _headers(raw: Headers) -> dict[str, str]:

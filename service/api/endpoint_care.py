@@ -24,7 +24,7 @@ from service.core.times import HOUR, SECOND, iso, parse_iso
 from service.pipeline.ledger import Ledger
 from service.pipeline.orders import SECRET
 from service.pipeline.redelivery import Inactive, TooSoon, refuse_inactive, replay_failed, replay_missing, send_sample
-from storage import endpoint_secrets, endpoints, standing
+from storage import endpoint_secrets, endpoints, lanes, standing
 from storage.database import Connection
 from storage.records import Delivery, Endpoint, EndpointSecret, EndpointStatus, LaneKind
 
@@ -77,7 +77,7 @@ async def pause(call: Call) -> Response:
 
 
 async def resume(call: Call) -> Response:
-    """POST /v1/endpoints/{id}/resume: of a paused or disabled one, whose failures are forgotten. `missed_since`: what to replay."""
+    """POST /v1/endpoints/{id}/resume: send again, now: failures, breaker and Retry-After are forgotten. `missed_since`: what to replay."""
     Query(call.request, ()).settle()
 
     def resumed(endpoint: Endpoint, now: int) -> Endpoint:
@@ -94,13 +94,13 @@ async def resume(call: Call) -> Response:
             updated_at=now,
         )
 
-    before, after = await _set(call, "endpoint.resume", resumed)
+    before, after = await _set(call, "endpoint.resume", resumed, forgive=True)
     missed = before.inactive_since if before.status is EndpointStatus.DISABLED else None
     return reply({**view(after, call.context), "missed_since": iso_or_none(missed)})
 
 
-async def _set(call: Call, action: str, change: Changing) -> tuple[Endpoint, Endpoint]:
-    """Change an endpoint's status and tell its lane. Returns it before and after."""
+async def _set(call: Call, action: str, change: Changing, *, forgive: bool = False) -> tuple[Endpoint, Endpoint]:
+    """Change an endpoint's status and tell its lane. Returns it before and after. `forgive`: also forget what it last answered."""
     endpoint_id = call.id("ep")
 
     async def unit(tx: Connection, ledger: Ledger) -> tuple[Endpoint, Endpoint] | None:
@@ -111,6 +111,8 @@ async def _set(call: Call, action: str, change: Changing) -> tuple[Endpoint, End
         if changed != found:
             await endpoints.save(tx, changed)
             await noted(tx, call, action, endpoint_id, ledger.now)
+        if forgive:
+            await lanes.forgive(tx, endpoint_id, now=ledger.now)
         ledger.arrive(LaneKind.ENDPOINT, endpoint_id, ledger.now)
         return found, changed
 

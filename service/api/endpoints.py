@@ -24,7 +24,7 @@ from service.net.client import MASK
 from service.pipeline import audit_trail
 from service.pipeline.orders import HEADERS, SECRET, V1
 from service.pipeline.signing import fresh_key
-from storage import endpoint_secrets, endpoints, listings, outbox, signing_keys
+from storage import endpoint_secrets, endpoints, lanes, listings, outbox, signing_keys
 from storage.database import Connection
 from storage.records import Endpoint, EndpointSecret, LaneKind, SigningKey
 
@@ -134,6 +134,7 @@ async def rewrite(call: Call, endpoint_id: str, stated: Mapping[str, object]) ->
         changed = replace(found, updated_at=now, **stated)  # type: ignore[arg-type]  # judged in settings_of
         if changed.url != found.url:
             changed = replace(changed, health=None)  # what failed was elsewhere
+            await lanes.forgive(tx, endpoint_id, now=now)
         await endpoints.save(tx, changed)
         if spare is not None:
             await signing_keys.need(tx, spare)

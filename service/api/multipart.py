@@ -16,11 +16,13 @@ HEAD_BYTES = 4096  # of one part
 FORM_BYTES = 16 * 1024  # what a form may bring beside the file
 FIELD_BYTES = 200
 
-_BOUNDARY = re.compile(
-    r"multipart/form-data\s*;\s*boundary=(?:\"([^\"\\]{1,70})\"|([^\s\";,]{1,70}))\s*", re.IGNORECASE
-)
+# Spring states a charset before the boundary, .NET writes the names of parts without quotes.
+_PARAMETER = r"[ \t]*;[ \t]*([a-z]{1,20})=(?:\"([^\"\\]{1,70})\"|([^\s\";,]{1,70}))"
+_TYPE = re.compile(rf"multipart/form-data((?:{_PARAMETER})+)[ \t]*", re.IGNORECASE)
+_STATED = re.compile(_PARAMETER, re.IGNORECASE)
 _DISPOSITION = re.compile(
-    rb"form-data\s*;\s*name=\"([^\"\\\r\n]{1,100})\"((?:\s*;\s*filename(?:=\"(?:[^\"\\\r\n]|\\.)*\"|\*=[^;\s]*))*)\s*",
+    rb"form-data[ \t]*;[ \t]*name=(?:\"([^\"\\\r\n]{1,100})\"|([^\s\";\\]{1,100}))"
+    rb"((?:[ \t]*;[ \t]*filename(?:=(?:\"(?:[^\"\\\r\n]|\\.)*\"|[^\s\";]+)|\*=[^;\s]*))*)[ \t]*",
     re.IGNORECASE,
 )
 
@@ -47,7 +49,13 @@ async def read_parts(request: Request, *, most: int, beside: int, many: int, sec
     `beside`: of the rest. Raises `Problem`."""
     boundary = _boundary(request)
     body = await _read(request, most + beside, most, seconds)
-    return [Part(*_name(head), content) for head, content in _parts(body, boundary, many)]
+    parts = [Part(*_name(head), content) for head, content in _parts(body, boundary, many)]
+    files = [len(part.content) for part in parts if part.is_file]
+    if any(size > most for size in files):
+        raise too_large(most)
+    if len(body) - sum(files) > beside:
+        raise Problem("too_large", f"What stands beside the file is larger than {beside} bytes. Send less.")
+    return parts
 
 
 async def read_form(request: Request, *, file: str, fields: frozenset[str], most: int, seconds: float) -> Form:
@@ -62,10 +70,15 @@ async def read_form(request: Request, *, file: str, fields: frozenset[str], most
 
 def _boundary(request: Request) -> bytes:
     refuse_encoded(request)
-    found = _BOUNDARY.fullmatch(request.headers.get("content-type", ""))
-    if found is None:
+    found = _TYPE.fullmatch(request.headers.get("content-type", ""))
+    stated: list[tuple[str, str]] = (
+        [(name.lower(), quoted or bare) for name, quoted, bare in _STATED.findall(found[1])] if found else []
+    )
+    boundaries = [text for name, text in stated if name == "boundary"]
+    beside = [(name, text.lower()) for name, text in stated if name != "boundary"]
+    if len(boundaries) != 1 or beside not in ([], [("charset", "utf-8")]):
         raise Problem("unsupported_media_type", 'Send a form: multipart/form-data with the image in the field "file".')
-    return (found[1] or found[2]).encode("latin-1")
+    return boundaries[0].encode("latin-1")
 
 
 async def _read(request: Request, limit: int, most: int, seconds: float) -> bytes:
@@ -122,7 +135,7 @@ def _name(head: bytes) -> tuple[str, bool]:
         header, colon, value = line.partition(b":")
         match header.strip().lower():
             case b"content-disposition" if name is None and (found := _DISPOSITION.fullmatch(value.strip())):
-                name, is_file = found[1].decode("utf-8", errors="replace"), bool(found[2])
+                name, is_file = (found[1] or found[2]).decode("utf-8", errors="replace"), bool(found[3])
             case b"content-type" if colon:
                 pass
             case b"content-length" if colon:

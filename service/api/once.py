@@ -107,7 +107,7 @@ class Once:
         if self._stated is None:
             return  # a retry is looked for where it is also taken
         found = await context.database.read(lambda tx: answers.find(tx, self._own))
-        if found is not None and (found.status is not None or found.fingerprint not in self._fingerprints):
+        if found is not None and found.status is not None:  # work that goes on is met at its place, by `write`
             raise self._answered(found)
 
     @property

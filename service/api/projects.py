@@ -33,7 +33,7 @@ from storage.records import OnAmbiguous, Project
 
 CURSOR = re.compile(r"prj_[0-9A-Z]{26}")
 ACCEPT = (
-    "Sending it again may buy it a second time, for every task made from now on whose purchase is in doubt. "
+    "Sending it again may buy it a second time, for every task made from now on whose purchase is in doubt, also past the budget. "
     "Send possible_double_charge: true to accept that."
 )
 MEMBERS = ("name", "on_ambiguous", "possible_double_charge", "budget", "max_open_tasks")

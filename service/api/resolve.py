@@ -34,8 +34,8 @@ CURSOR: Final = re.compile(r"task_[0-9A-Z]{26}")
 BATCH: Final = 200
 MOST: Final = 5_000  # tasks in one request
 ACCEPT = (
-    "Sending it again may buy it a second time. Send possible_double_charge: true to accept that, "
-    "or choose adopt (you know its job) or abandon."
+    "Sending it again may buy it a second time, also past the project's budget. Send possible_double_charge: true to accept "
+    "that, or choose adopt (you know its job) or abandon."
 )
 ONLY_WITH = "This belongs to {action} alone. Leave it out."
 

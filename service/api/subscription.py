@@ -145,7 +145,7 @@ def _filter(value: object, context: Context, faults: Faults) -> str | None:
         if name not in ("provider", "model", "metadata"):
             detail = f'There is no "{shown(name)}". There is provider, model, metadata.'
             faults.append(Fault(pointer=pointer("filter", name), detail=detail))
-    metadata = value.get("metadata") or {}
+    metadata = {} if value.get("metadata") is None else value["metadata"]
     for name in metadata if isinstance(metadata, dict) else ():
         if not (1 <= len(name) <= filters.LONGEST and name.isprintable()):
             detail = f"A name holds 1 to {filters.LONGEST} characters, printable ones only."

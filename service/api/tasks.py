@@ -69,7 +69,7 @@ async def one(call: Call) -> Response:
     query = Query(call.request, ("wait",))
     seconds = query.whole("wait", 0, call.context.limits.wait_seconds, 0)
     query.settle()
-    known = call.request.headers.get("if-none-match")
+    known = ", ".join(call.request.headers.getlist("if-none-match")) or None
     seen = await follow(call, call.id("task"), seconds, known)
     body = orjson.dumps(view(seen, call.context))
     tag = _tag(body)

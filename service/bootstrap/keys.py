@@ -10,10 +10,11 @@ from pathlib import Path
 
 from service.bootstrap.errors import StartError
 from service.bootstrap.world import clock, mint
-from service.core.keys import Keyring
+from service.core.keys import Keyring, key_id_of
 from service.pipeline.keys import MadeKey, make_key
 from service.pipeline.reseal import Resealing, reseal, use_of
 from service.settings import Settings
+from storage import seals
 from storage.database import Database
 
 
@@ -32,17 +33,37 @@ def keyring_of(settings: Settings) -> Keyring:
     return Keyring([line.encode() for line in lines if line])
 
 
+async def refuse_lost_keys(database: Database, key_ids: Collection[str], missing: Path | None = None) -> None:
+    """Without the key that sealed them, secrets cannot be opened, and every delivery would fail one by one. Raises `StartError`.
+
+    `missing`: the file that should hold the keys, where it is not there.
+    """
+    used = {key for sealed in await database.read(seals.use) if (key := key_id_of(sealed)) is not None}
+    if lost := ", ".join(sorted(used - set(key_ids))):
+        ours = (
+            f"which is not among TASKRELAY_SECRET_KEYS ({', '.join(key_ids)})"
+            if missing is None
+            else f"and {missing} is missing"
+        )
+        raise StartError(
+            f"secrets in the database are sealed with key {lost}, {ours}. Put it back: at the end of the list, or as taskrelay.secret"
+            " beside the database"
+        )
+
+
 def _make_secret(path: Path) -> None:
     """Whole or not at all: another process may be making it too, and what it seals must survive a power cut."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(48) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
+        try:
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(48) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
         os.fsync(folder)
         os.close(folder)

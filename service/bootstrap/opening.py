@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from service.bootstrap.errors import StartError
+from service.bootstrap.keys import refuse_lost_keys
 from service.bootstrap.parts import Service
 from service.bootstrap.policy import policy_of
 from service.bootstrap.stores import open_store
 from service.bootstrap.wiring import wire
 from service.bootstrap.world import REAL, USER_AGENT, Ports
-from service.core.keys import Keyring, key_id_of
+from service.core.keys import Keyring
 from service.core.times import iso
 from service.net.client import ProviderClient
 from service.net.resolver import Resolver
@@ -20,7 +21,7 @@ from service.pipeline.drill import drill
 from service.settings import Settings
 from service.telemetry import failpoints, metrics
 from storage import lanes as lane_rows
-from storage import projects, seals
+from storage import projects
 from storage.database import Database
 from storage.errors import StorageError
 from storage.moving import marks
@@ -48,7 +49,7 @@ async def serving(
     if alone:
         await database.write(lane_rows.void_leases)  # whoever held them is dead: this process alone serves
     failpoints.reach("at_start")
-    await _refuse_lost_keys(database, keyring)
+    await refuse_lost_keys(database, keyring.key_ids)
     installation = await database.read(projects.installation)
     policy = policy_of(settings)
     resolvers = Resolver(), Resolver(threads=8)
@@ -98,13 +99,3 @@ async def _refuse_wrong_clock(service: Service) -> None:
     await service.skew.run_once()
     if service.skew.refused and service.skew.noted is not None:
         raise StartError(service.skew.noted)
-
-
-async def _refuse_lost_keys(database: Database, keyring: Keyring) -> None:
-    """Without the key that sealed them, secrets cannot be opened, and every delivery would fail one by one."""
-    used = {key for sealed in await database.read(seals.use) if (key := key_id_of(sealed)) is not None}
-    if lost := sorted(used - set(keyring.key_ids)):
-        raise StartError(
-            f"secrets in the database are sealed with key {', '.join(lost)}, which is not among TASKRELAY_SECRET_KEYS"
-            f" ({', '.join(keyring.key_ids)}). Put it back: at the end of the list, or as taskrelay.secret beside the database"
-        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -16,7 +18,7 @@ from service import __version__
 from service.cli.commands import COMMANDS, PARTS, Row
 from service.cli.examples import EXAMPLES
 from service.cli.stopping import Stopping
-from service.cli.terminal import FAILED, INTERRUPTED, OK, UNREAD, Stop, say
+from service.cli.terminal import FAILED, INTERRUPTED, OK, UNREAD, USAGE, Stop, say
 
 DOES = "Buys generation tasks once, learns how they end, tells every subscriber."
 EXITS = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 nobody answers."
@@ -135,9 +137,9 @@ def root(
 
 def run(arguments: Sequence[str], *, interruptible: bool) -> int:
     """Run one command to its end, however it ends. Returns the exit code."""
-    stopping = Stopping()
+    stopping, json = Stopping(), "--json" in arguments
     try:
-        _give_streams()
+        _give_streams(json=json)
         stopping.listen(interruptible=interruptible)
         code = _run(arguments)
         sys.stdout.flush()
@@ -148,10 +150,12 @@ def run(arguments: Sequence[str], *, interruptible: bool) -> int:
     except BrokenPipeError:
         _hush()
         return UNREAD
-    except Exception:
-        if stopping.code is None:
-            raise
-        return stopping.code  # what a library made of it
+    except Exception as error:
+        if stopping.code is not None:
+            return stopping.code  # what a library made of it
+        if isinstance(error, OSError):
+            return _denied(error, json=json)
+        raise
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -169,13 +173,15 @@ def _run(arguments: Sequence[str]) -> int:
         why = _misused(error)
     except (typer.Abort, EOFError):
         why = Stop("nobody answered the question", FAILED)
+    except UnicodeEncodeError as error:
+        why = _unreadable(arguments, error)
     why.tell(json="--json" in arguments)
     return why.code
 
 
 def _misused(error: Any) -> Stop:
     """What is wrong with the command line, and what it should look like."""
-    context, text = getattr(error, "ctx", None), error.format_message()
+    context, text = getattr(error, "ctx", None), error.format_message().replace("\n\t", " ")
     if context is None:
         return Stop(text, error.exit_code)
     if type(error).__name__ == "NoArgsIsHelpError":  # typer does not hand the class out; its text is the help
@@ -185,10 +191,34 @@ def _misused(error: Any) -> Stop:
     return Stop(whole, error.exit_code, {"code": "usage", "detail": text, "usage": usage.removeprefix("Usage: ")})
 
 
-def _give_streams() -> None:
+def _unreadable(arguments: Sequence[str], error: UnicodeEncodeError) -> Stop:
+    """Bytes of the command line that are no text came to where only text may go. Raises the error if that is not why."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            return Stop(f"an argument is no text in UTF-8: {os.fsencode(argument)!r}", USAGE)
+    raise error
+
+
+def _denied(error: OSError, *, json: bool) -> int:
+    """The machine would not, and no command said it better: a disk is full, a folder is not ours."""
+    about = f"{error.filename}: " if error.filename else ""
+    with suppress(OSError):
+        Stop(f"taskrelay: {about}{(error.strerror or str(error)).lower()}").tell(json)
+    _hush()
+    return FAILED
+
+
+def _give_streams(*, json: bool) -> None:
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us, and the next file would be taken for it
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us, and the next file would be taken for it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif json and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # as documents are, whatever the locale
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show is a question mark, and no failure
 
 
 def _hush() -> None:

@@ -84,7 +84,7 @@ def log(
         show(page)
         return
     rows = [
-        (one["at"], one["action"], one["task"] or one["endpoint"], one["key"] or "a rule", _detail(one["detail"]))
+        (one["at"], one["action"], one["task"] or one["endpoint"], ordered_by(one), _detail(one["detail"]))
         for one in page["data"]
     ]
     columns(rows, head=("AT", "ACTION", "OF", "BY", "DETAIL"))
@@ -140,6 +140,11 @@ def _verdict(counts: Mapping[str, int]) -> str:
         return f"{counts['unexplained']:,} things that nobody can explain: please report this."
     unknown = f" {counts['unknown']:,} cannot be judged any more." if counts["unknown"] else ""
     return f"Nothing is missing, as far as can be known (docs/operating.md says what cannot).{unknown}"
+
+
+def ordered_by(one: Mapping[str, Any]) -> str:
+    """Without a key it was somebody at the service's own machine, which the detail says, or nobody."""
+    return str(one["key"] or ("the command" if one["detail"].get("by") == "command" else "a rule"))
 
 
 def _detail(detail: Mapping[str, Any]) -> str:

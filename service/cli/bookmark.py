@@ -78,10 +78,13 @@ class Bookmark:
 
 
 def usual(server: str, project: str) -> Path:
-    """Where the place in a project's feed is kept unless told otherwise."""
+    """Where the place in a project's feed is kept unless told otherwise. Raises `Stop` where nothing says where."""
     from service.settings import environment
 
-    folder = Path(environment().get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    try:
+        folder = Path(environment().get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    except RuntimeError:  # a number without a name, as containers give
+        raise Stop("this user has no home to keep its place in the feed in. Name a file: --state FILE") from None
     name = hashlib.sha256(f"{server.rstrip('/')} {project}".encode()).hexdigest()[:16]
     return folder / "taskrelay" / f"listen-{name}.json"
 

@@ -58,9 +58,7 @@ class Api:
     def __enter__(self) -> Api:
         import httpx
 
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise Stop(f"--url: {self.url!r} is not a URL; it looks like {HERE}", USAGE)
+        host = _host(self.url)
         if not self.key.isascii() or not self.key.isprintable():
             raise Stop("--key holds a character that no key has; copy it again", USAGE)
         headers = {"user-agent": f"taskrelay-cli/{__version__}"}
@@ -70,7 +68,7 @@ class Api:
             base_url=self.url.rstrip("/"),
             headers=headers,
             timeout=httpx.Timeout(LONGEST_ANSWER_SECONDS, connect=5.0),
-            trust_env=not this_machine(parts.hostname),  # a proxy cannot reach our own loopback
+            trust_env=not this_machine(host),  # a proxy cannot reach our own loopback
         )
         return self
 
@@ -108,18 +106,18 @@ class Api:
         known = reply.headers.get("etag")
         return (None, tag) if reply.status_code == 304 else (self._accepted(reply), known)
 
-    def create(self, path: str, body: Mapping[str, Any]) -> Any:
+    def create(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Create something, once: under an Idempotency-Key of its own a repeat is answered with what the first one made."""
-        key = {"idempotency-key": f'"{secrets.token_hex(16)}"'}
-        return self._asked("POST", path, tries=TRIES, json=dict(body), headers=key)
+        return self._asked("POST", path, tries=TRIES, json=dict(body or {}), headers=_once())
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None) -> Any:
         """Order something. Sent once: whether a lost answer meant yes is looked up, not guessed."""
         return self._asked("POST", path, json=dict(body or {}), params=_given(query or {}))
 
     def upload(self, path: str, name: str, content: bytes, fields: Mapping[str, str]) -> Any:
-        """Send a file as a form."""
-        return self._asked("POST", path, files={"file": (name, content)}, data=dict(fields))
+        """Send a file as a form, once as `create` does."""
+        form = {"files": {"file": (name, content)}, "data": dict(fields)}
+        return self._asked("POST", path, tries=TRIES, headers=_once(), **form)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
         """Set what the body says. The same again changes nothing, so a lost answer is asked for again."""
@@ -176,6 +174,23 @@ class Api:
         except (httpx.HTTPError, ValueError, RecursionError):
             return None
         return said if isinstance(said, dict) else {}
+
+
+def _host(url: str) -> str:
+    """The host of an address that can be asked. Raises `Stop`."""
+    import httpx
+
+    try:
+        parts = urlsplit(str(httpx.URL(url)))
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts.hostname
+    except (ValueError, httpx.InvalidURL):
+        pass
+    raise Stop(f"--url: {url!r} is not a URL; it looks like {HERE}", USAGE)
+
+
+def _once() -> dict[str, str]:
+    return {"idempotency-key": f'"{secrets.token_hex(16)}"'}
 
 
 def _wait(reply: httpx.Response) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
+from service.cli.opening import cannot, database_of, refuse_to_make, settings_of
 from service.cli.stopping import run
 from service.cli.terminal import Json, Stop, columns, console, say, show
 
@@ -82,7 +82,7 @@ async def _orphans(settings: Settings) -> list[dict[str, Any]]:
     from storage import callbacks
     from storage.errors import StorageError
 
-    async with store_of("db orphans", settings) as (database, _):
+    async with database_of("db orphans", settings) as database:
         try:
             kept = await database.read(lambda tx: callbacks.orphans(tx, batch=MOST))
         except StorageError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from service.cli import copies, moving, reseal, restored, schema
-from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
+from service.cli.opening import cannot, database_of, refuse_to_make, settings_of
 from service.cli.stopping import run
 from service.cli.terminal import FAILED, Json, Stop, console, say, show
 
@@ -58,7 +58,7 @@ async def _replayed(settings: Settings) -> dict[str, Any]:
     tasks = observations = 0
     differing: set[str] = set()
     differences: list[dict[str, str]] = []
-    async with store_of("db replay", settings) as (database, _):
+    async with database_of("db replay", settings) as database:
         try:
             with console(stderr=True).status("Replaying …") as status:
                 async for page in replay_of(database):

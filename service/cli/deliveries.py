@@ -119,7 +119,7 @@ def _retry_all(api: Api, wanted: Sequence[Mapping[str, Any]], *, quiet: bool) ->
         for number, one in enumerate(wanted):
             try:
                 if (why := inactive.get(one.get("endpoint", ""))) is None:
-                    api.post(f"/v1/deliveries/{one['id']}/retry")
+                    api.create(f"/v1/deliveries/{one['id']}/retry")
                 else:
                     refused.append({"id": one["id"], "detail": why})
             except Stop as stop:

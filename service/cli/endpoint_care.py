@@ -43,7 +43,7 @@ def test(
 ) -> None:
     """Send a signed sample and say what came of it; exit 1 unless it was taken."""
     with Api(url, key) as api:
-        sent = api.post(f"/v1/endpoints/{endpoint}/test", {"type": type} if type is not None else None)
+        sent = api.create(f"/v1/endpoints/{endpoint}/test", {"type": type} if type is not None else {})
         until = time.monotonic() + wait
         while sent["status"] == "pending" and time.monotonic() < until:
             time.sleep(LOOK_EVERY_SECONDS)
@@ -97,7 +97,7 @@ def rotate(
     """Sign with a new secret. It is not shown here: taskrelay endpoints secret does."""
     body = {"overlap_seconds": overlap_seconds} if overlap_seconds is not None else {}
     with Api(url, key) as api:
-        found = api.post(f"/v1/endpoints/{endpoint}/rotate", {**body, **secret_in(secret_file)})
+        found = api.create(f"/v1/endpoints/{endpoint}/rotate", {**body, **secret_in(secret_file)})
     if json:
         show({name: value for name, value in found.items() if name != "secret"})
         return
@@ -130,7 +130,7 @@ def replay(
     count = 0
     with Api(url, key) as api, counting("sending again", quiet=json) as add:
         while start is not None:
-            done = api.post(f"/v1/endpoints/{endpoint}/replay", {**order, "since": start})
+            done = api.create(f"/v1/endpoints/{endpoint}/replay", {**order, "since": start})
             count += done["count"]
             add(done["count"])
             start = done["next_since"]

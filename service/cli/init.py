@@ -178,12 +178,17 @@ def _judged(file: Path) -> list[Problem]:
 
 
 def _private(path: Path, text: str) -> None:
-    """Write a file that is not there yet and that only we can read; it must survive a power cut."""
-    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(opened, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a file that is not there yet and that only we can read: whole or not at all, and it must survive a power cut."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _tell(made: bool, missing: list[Problem], json: bool) -> None:

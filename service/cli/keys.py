@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.lists import After, All, Limit, listed, more
-from service.cli.tenants import Remote, RemoteKey, asked, whole
+from service.cli.lists import After, All, Limit, more
+from service.cli.tenants import Remote, RemoteKey, asked, page_of
 from service.cli.terminal import Json, columns, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys, on a stopped or a serving database.")
@@ -37,7 +37,7 @@ def create(
         url,
         key,
         here=lambda own: own.make_key(name=name, scopes=scopes, project=project),
-        there=lambda api: api.post("/v1/keys", body),
+        there=lambda api: api.create("/v1/keys", body),
     )
     if json:
         show(made)
@@ -60,19 +60,11 @@ def list_keys(
     json: Json = False,
 ) -> None:
     """List keys, newest first, revoked ones too. Of each its beginning, what it may do and when it was used last."""
-    page = asked(
-        "keys",
-        url,
-        key,
-        here=lambda own: (
-            whole(lambda most, start: own.keys(project=project, limit=most, after=start), after)
-            if all_of_them
-            else own.keys(project=project, limit=limit, after=after)
-        ),
-        there=lambda api: listed(
-            api, "/v1/keys", {"project": project}, limit=limit, after=after, whole=all_of_them, quiet=json
-        ),
-    )
+    page = page_of(
+        "keys", url, key, "/v1/keys", {"project": project},
+        lambda own, most, start: own.keys(project=project, limit=most, after=start),
+        limit=limit, after=after, all_of_them=all_of_them, quiet=json,
+    )  # fmt: skip
     if json:
         show(page)
         return

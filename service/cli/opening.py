@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from service.cli.client import CLIENT_VARIABLES
 from service.cli.terminal import Stop
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from service.core.keys import Keyring
     from service.settings import Settings
     from storage.database import Database
+
+T = TypeVar("T")
 
 
 def environment(said: Mapping[str, object] | None = None) -> dict[str, str]:
@@ -44,16 +46,29 @@ def told(problem: object) -> dict[str, object]:
 @asynccontextmanager
 async def store_of(command: str, settings: Settings) -> AsyncIterator[tuple[Database, Keyring]]:
     """The open database and the keys. Works beside a serving process: it only reads and writes."""
-    from service.bootstrap.errors import StartError
     from service.bootstrap.stores import open_store
-    from storage.errors import StorageError
 
     async with AsyncExitStack() as stack:
-        try:
-            opened = await stack.enter_async_context(open_store(settings))
-        except (StartError, StorageError, ValueError, OSError) as error:
-            raise Stop(cannot(command, error)) from None
-        yield opened
+        yield await _entered(command, stack, open_store(settings))
+
+
+@asynccontextmanager
+async def database_of(command: str, settings: Settings) -> AsyncIterator[Database]:
+    """The same without keys, for what needs none."""
+    from service.bootstrap.stores import open_alone
+
+    async with AsyncExitStack() as stack:
+        yield await _entered(command, stack, open_alone(settings))
+
+
+async def _entered(command: str, stack: AsyncExitStack, opening: AbstractAsyncContextManager[T]) -> T:
+    from service.bootstrap.errors import StartError
+    from storage.errors import StorageError
+
+    try:
+        return await stack.enter_async_context(opening)
+    except (StartError, StorageError, ValueError, OSError) as error:
+        raise Stop(cannot(command, error)) from None
 
 
 def refuse_to_make(command: str, settings: Settings) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.lists import After, All, Limit, listed, more
-from service.cli.tenants import Remote, RemoteKey, asked, project_id, whole
+from service.cli.lists import After, All, Limit, more
+from service.cli.tenants import Remote, RemoteKey, asked, page_of, project_id
 from service.cli.terminal import USAGE, Json, Stop, columns, say, show
 
 app = typer.Typer(
@@ -37,7 +37,10 @@ Policy = Annotated[
     typer.Option(help="What happens by itself to a purchase whose fate is unknown.", show_default=False),
 ]
 Accepted = Annotated[
-    bool, typer.Option("--possible-double-charge", help="With --on-ambiguous resubmit: both may be charged.")
+    bool,
+    typer.Option(
+        "--possible-double-charge", help="With --on-ambiguous resubmit: both may be charged, also past the budget."
+    ),
 ]
 Money = Annotated[
     str | None,
@@ -65,7 +68,11 @@ def create(
     """Make a project. The secret that signs events to a task's own webhook_url is shown with it."""
     body = {"name": name, **_body(on_ambiguous, possible_double_charge, budget, max_open_tasks)}
     made = asked(
-        "projects", url, key, here=lambda own: own.make_project(body), there=lambda api: api.post("/v1/projects", body)
+        "projects",
+        url,
+        key,
+        here=lambda own: own.make_project(body),
+        there=lambda api: api.create("/v1/projects", body),
     )
     if json:
         show(made)
@@ -85,17 +92,10 @@ def list_projects(
     json: Json = False,
 ) -> None:
     """List projects, newest first."""
-    page = asked(
-        "projects",
-        url,
-        key,
-        here=lambda own: (
-            whole(lambda most, start: own.projects(limit=most, after=start), after)
-            if all_of_them
-            else own.projects(limit=limit, after=after)
-        ),
-        there=lambda api: listed(api, "/v1/projects", {}, limit=limit, after=after, whole=all_of_them, quiet=json),
-    )
+    page = page_of(
+        "projects", url, key, "/v1/projects", {}, lambda own, most, start: own.projects(limit=most, after=start),
+        limit=limit, after=after, all_of_them=all_of_them, quiet=json,
+    )  # fmt: skip
     if json:
         show(page)
         return
@@ -168,7 +168,7 @@ def rotate_secret(
         url,
         key,
         here=lambda own: own.rotate_secret(project, overlap_seconds=overlap),
-        there=lambda api: api.post(f"/v1/projects/{project_id(api, project)}/rotate", body),
+        there=lambda api: api.create(f"/v1/projects/{project_id(api, project)}/rotate", body),
     )
     if json:
         show(made)

@@ -10,7 +10,7 @@ import typer
 
 from service.cli.client import HERE, Api, Key, Url
 from service.cli.lists import Filter
-from service.cli.task_lines import task_lines
+from service.cli.task_lines import id_of, task_lines
 from service.cli.terminal import USAGE, Json, Stop, console, say, show
 
 
@@ -26,11 +26,16 @@ def resolve(
     action: Annotated[Action, typer.Option(help="What is to be done.", show_default=False)],
     task: Annotated[
         str | None,
-        typer.Argument(metavar="[TASK]", help="Its id; without one, those of the filters.", show_default=False),
+        typer.Argument(
+            metavar="[TASK]", help="Its id or reference; without one, those of the filters.", show_default=False
+        ),
     ] = None,
     provider_task_id: Annotated[str | None, typer.Option(help="With adopt: the job's id.", show_default=False)] = None,
     possible_double_charge: Annotated[
-        bool, typer.Option("--possible-double-charge", help="With resubmit: accept that it may be bought twice.")
+        bool,
+        typer.Option(
+            "--possible-double-charge", help="With resubmit: accept that it may be bought twice, also past the budget."
+        ),
     ] = False,
     status: Filter = None,
     provider: Filter = None,
@@ -41,7 +46,10 @@ def resolve(
 ) -> None:
     """Settle purchases whose fate is unknown: adopt the job you know, send once more, or give up."""
     if action is Action.RESUBMIT and not possible_double_charge:
-        raise Stop("resubmit may buy a second time. To accept that: --possible-double-charge", USAGE)
+        raise Stop(
+            "resubmit may buy a second time, also past the project's budget. To accept that: --possible-double-charge",
+            USAGE,
+        )
     filters = {"status": status, "provider": provider, "account": account}
     wanted = {name: value for name, value in filters.items() if value}
     if bool(task) == bool(wanted):
@@ -53,7 +61,7 @@ def resolve(
         order["provider_task_id"] = provider_task_id
     with Api(url, key) as api:
         many = None if task else _resolve_all(api, {**order, "filter": wanted})
-        found = many or api.post(f"/v1/tasks/{task}/resolve", order)
+        found = many or api.post(f"/v1/tasks/{id_of(api, task or '')}/resolve", order)
     if json:
         show(found)
     else:

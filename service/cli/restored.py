@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.opening import cannot, refuse_to_make, settings_of, store_of
+from service.cli.opening import cannot, database_of, refuse_to_make, settings_of
 from service.cli.stopping import run
 from service.cli.terminal import Json, Stop, say, show
 from service.cli.when import instant
@@ -48,7 +48,7 @@ async def _marked(settings: Settings, at: int | None) -> dict[str, Any]:
     from storage.errors import StorageError
 
     await _refuse_served(settings)
-    async with store_of(COMMAND, settings) as (database, _):
+    async with database_of(COMMAND, settings) as database:
         try:
             database.claim_serving()  # of a file: none can start in between
             of = await database.read(restores.known_until) if at is None else at

@@ -21,6 +21,7 @@ from service.cli.opening import cannot, environment, settings_of
 from service.cli.stopping import run
 from service.cli.terminal import Json, Stop, warn
 from service.telemetry import traces
+from service.telemetry.outlet import say_at_once
 
 if TYPE_CHECKING:
     from service.bootstrap.parts import Service
@@ -169,7 +170,8 @@ def _end_in_time() -> None:
     """Should anything hold us past the time that supervisors grant, end before they kill: it is as safe, and says so."""
 
     def cut() -> None:
-        sys.stderr.write(f"taskrelay: stopping took {END_SECONDS:g} seconds; ended as it was. Nothing stored is lost\n")
+        text = f"taskrelay: stopping took {END_SECONDS:g} seconds; ended as it was. Nothing stored is lost\n"
+        say_at_once(sys.stderr, text)
         os._exit(1)
 
     timer = threading.Timer(END_SECONDS, cut)

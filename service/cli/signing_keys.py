@@ -38,7 +38,7 @@ def rotate(
     """Make a new key, also where there was none. The one before signs beside it for a while."""
     body = {} if overlap is None else {"overlap_seconds": overlap}
     with Api(url, key) as api:
-        made = api.post("/v1/signing-keys/rotate", body)
+        made = api.create("/v1/signing-keys/rotate", body)
     if json:
         show(made)
         return

@@ -15,12 +15,17 @@ ID = re.compile(r"task_[0-9A-Z]{26}")
 
 def named_task(api: Api, name: str) -> Any:
     """The task by its id, or the newest with this reference."""
+    return api.get(f"/v1/tasks/{id_of(api, name)}")
+
+
+def id_of(api: Api, name: str) -> str:
+    """A task's id as it was given, or that of the newest with this reference."""
     if ID.fullmatch(name):
-        return api.get(f"/v1/tasks/{name}")
+        return name
     page = api.get("/v1/tasks", {"reference": name, "limit": 1})
     if not page["data"]:
         raise Stop(f"no task of this project has the id or the reference {name!r}", FAILED)
-    return api.get(f"/v1/tasks/{page['data'][0]['id']}")
+    return str(page["data"][0]["id"])
 
 
 def state(task: Mapping[str, Any]) -> str:

@@ -9,20 +9,22 @@ import typer
 from service.cli import resolve, watch, why
 from service.cli.client import HERE, Api, Key, Url
 from service.cli.lists import After, All, Filter, Limit, listed, more, named
-from service.cli.task_lines import task_lines, timeline_lines
+from service.cli.task_lines import id_of, named_task, task_lines, timeline_lines
 from service.cli.terminal import Json, columns, say, show
 from service.cli.when import maybe_instant
 
 app = typer.Typer(no_args_is_help=True, help="Look at tasks, see why one stands where it stands, cancel or settle one.")
 
-TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Its id, task_…", show_default=False)]
+TaskId = Annotated[
+    str, typer.Argument(metavar="TASK", help="Its id, task_…, or your own reference.", show_default=False)
+]
 
 
 @app.command("get")
 def get(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> None:
     """Show one task."""
     with Api(url, key) as api:
-        found = api.get(f"/v1/tasks/{task}")
+        found = named_task(api, task)
     if json:
         show(found)
     else:
@@ -73,7 +75,7 @@ def _row(task: dict[str, Any]) -> tuple[object, ...]:
 def timeline(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> None:
     """Show everything that happened to a task, and what happens next, when and why."""
     with Api(url, key) as api:
-        told = api.get(f"/v1/tasks/{task}/timeline")
+        told = api.get(f"/v1/tasks/{id_of(api, task)}/timeline")
     if json:
         show(told)
     else:
@@ -84,7 +86,7 @@ def timeline(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -
 def cancel(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> None:
     """Cancel a task that is not bought yet."""
     with Api(url, key) as api:
-        found = api.post(f"/v1/tasks/{task}/cancel")
+        found = api.post(f"/v1/tasks/{id_of(api, task)}/cancel")
     if json:
         show(found)
     else:
@@ -101,7 +103,7 @@ def reconcile(
 ) -> None:
     """Have its provider asked now, instead of when it is due, and show what that brought."""
     with Api(url, key) as api:
-        found = api.post(f"/v1/tasks/{task}/reconcile", None, {"wait": wait or None})
+        found = api.post(f"/v1/tasks/{id_of(api, task)}/reconcile", None, {"wait": wait or None})
     if json:
         show(found)
     else:
@@ -112,11 +114,12 @@ def reconcile(
 def delete(task: TaskId, url: Url = HERE, key: Key = "", json: Json = False) -> None:
     """Erase what an ended task was about: prompt, inputs, outputs. What happened and what it cost stays."""
     with Api(url, key) as api:
-        api.delete(f"/v1/tasks/{task}")
+        found = id_of(api, task)
+        api.delete(f"/v1/tasks/{found}")
     if json:
-        show({"id": task, "erased": True})
+        show({"id": found, "erased": True})
     else:
-        say(f"{task} is erased: what happened and what it cost stays")
+        say(f"{found} is erased: what happened and what it cost stays")
 
 
 app.command("why")(why.why)

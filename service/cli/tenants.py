@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.client import KEY_VARIABLE, Api
+from service.cli.lists import MOST, listed, pages
 from service.cli.opening import cannot, settings_of, store_of
 from service.cli.stopping import run
 from service.cli.terminal import USAGE, Stop
@@ -27,8 +29,6 @@ Remote = Annotated[
 RemoteKey = Annotated[
     str, typer.Option("--key", envvar=KEY_VARIABLE, show_default=False, help="With --url: the key to ask with.")
 ]
-
-MOST = 200  # of a page
 
 
 def asked(
@@ -54,6 +54,29 @@ async def _here(command: str, order: Callable[[Tenants], Awaitable[Any]]) -> Any
             raise Stop(cannot(command, error)) from None
 
 
+def page_of(
+    command: str,
+    url: str | None,
+    key: str,
+    path: str,
+    wanted: Mapping[str, Any],
+    here: Callable[[Tenants, int, str | None], Awaitable[dict[str, Any]]],
+    *,
+    limit: int,
+    after: str | None,
+    all_of_them: bool,
+    quiet: bool,
+) -> Any:
+    """A page of a list, or all of it from there on as one. `here`: so many of our own database's behind a cursor."""
+    return asked(
+        command,
+        url,
+        key,
+        here=lambda own: whole(partial(here, own), after) if all_of_them else here(own, limit, after),
+        there=lambda api: listed(api, path, wanted, limit=limit, after=after, whole=all_of_them, quiet=quiet),
+    )
+
+
 async def whole(page: Callable[[int, str | None], Awaitable[dict[str, Any]]], after: str | None) -> dict[str, Any]:
     """Every page from there on, as one."""
     rows: list[Any] = []
@@ -67,8 +90,6 @@ async def whole(page: Callable[[int, str | None], Awaitable[dict[str, Any]]], af
 
 def project_id(api: Api, name: str) -> str:
     """The id of a project, of which a person may say the name. Raises `Stop`."""
-    from service.cli.lists import pages
-
     if name == "current" or name.startswith("prj_"):
         return name
     for page in pages(api, "/v1/projects", {}):

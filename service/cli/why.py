@@ -66,7 +66,7 @@ def lines(
     yield "What happens next"
     yield f"  {_next(told['next'], task, now)}"
     yield "Who is told"
-    yield from _told(owed)
+    yield from _told(owed, ended=bool(task["finished_at"]))
     if commands:
         yield "What you can do"
         yield from (f"  {command}\n      {does}" for command, does in commands)
@@ -125,9 +125,11 @@ def _soon(seconds: float) -> str:
     return f"in {seconds:.0f} s"
 
 
-def _told(owed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not owed:
+def _told(owed: Sequence[Mapping[str, Any]], *, ended: bool) -> Iterator[str]:
+    if not owed and ended:
         yield "  Nobody was subscribed to what happened. GET /v1/events has it all."
+    elif not owed:
+        yield "  Nobody so far. Who subscribed and named no events is told of the end; GET /v1/events has it all."
     for one in owed:
         yield f"  {one['event_type']:16}  {one['status']:11} {one['origin'] or one['endpoint']}"
         following = one["next"]
@@ -144,7 +146,10 @@ def possible(task: Mapping[str, Any], owed: Sequence[Mapping[str, Any]]) -> Iter
         resolve = f"taskrelay tasks resolve {id} --action"
         yield f"{resolve} adopt --provider-task-id JOB", f"you found its job at {task['provider']}"
         if task["status"] == "unconfirmed":
-            yield f"{resolve} resubmit --possible-double-charge", "send it once more; both may be charged"
+            yield (
+                f"{resolve} resubmit --possible-double-charge",
+                "send it once more; both may be charged, also past the budget",
+            )
             yield f"{resolve} abandon", "give it up; it may still turn up, and be charged"
     if error.get("retryable"):
         yield "taskrelay submit …", "create it again: that may work, and will be charged again"

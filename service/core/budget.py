@@ -20,6 +20,7 @@ from storage.records import OPEN_STATUSES, Allowance, Budget, BudgetPeriod, Task
 OPEN: Final = "open"
 RESERVED: Final = "reserved"
 USED: Final = "used"
+GONE: Final = "gone"  # of what is used: the part of tasks that retention took away
 NOTHING: Final = Decimal(0)
 MAY_GO_ON: Final = (TaskStatus.QUEUED, TaskStatus.SUBMITTING, TaskStatus.UNCONFIRMED)
 
@@ -58,6 +59,12 @@ def total(sums: Mapping[str, Decimal], more: Iterable[tuple[str, Decimal]]) -> S
     for slot, amount in more:
         found[slot] = money.plus(found.get(slot, NOTHING), amount)
     return found
+
+
+def gone(texts: Iterable[str]) -> Slots:
+    """What is noted of tasks that stood in the books like this and are taken away: what they used stays used."""
+    used = (item for text in texts for item in slots_of(text).items() if item[0].endswith(USED))
+    return total({}, ((slot.removesuffix(USED) + GONE, amount) for slot, amount in used))
 
 
 def month_of(at: int) -> str:
@@ -116,10 +123,11 @@ def _dearest(task: Task) -> Worth | None:
 
 
 def _read(text: str | None) -> Worth | None:
+    """What `booked` wrote. A product has more digits than the bounds of what is read from outside allow."""
     if text is None:
         return None
-    price = money.unit_price(text)
-    return price.currency, price.amount
+    amount, _, currency = text.partition(" ")
+    return currency, Decimal(amount)
 
 
 # What may still be bought
@@ -153,7 +161,9 @@ def standing(sums: Mapping[str, Decimal], allowance: Allowance, now: int) -> Sta
         if budget is None or slot == OPEN:
             continue
         month, currency, side = slot.split(" ")
-        if currency == budget.currency and (budget.period is BudgetPeriod.TOTAL or month == month_of(now)):
+        if side == GONE or currency != budget.currency:
+            continue
+        if budget.period is BudgetPeriod.TOTAL or month == month_of(now):
             sides[side] = money.plus(sides[side], amount)
     return Standing(used=sides[USED], reserved=sides[RESERVED], open=int(sums.get(OPEN, NOTHING)))
 

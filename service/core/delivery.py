@@ -55,7 +55,7 @@ def judge(
 
     `created_at`: when the schedule began. `hidden`: the endpoint carries the per-task URLs of one origin. It is never
     disabled, and one URL's wish to be left alone slows the others by a minute at most. `moved`: who answered is not where the
-    endpoint is any more, so its wish to be left alone is a failure like any other.
+    endpoint is any more, so its wish to be left alone, for ever or for a while, is a failure like any other.
     """
     if status_code is not None and 200 <= status_code <= 299:
         return DELIVERED  # whatever the body, and even if reading it failed
@@ -74,9 +74,10 @@ def judge(
         return Verdict(
             status=DeliveryStatus.QUARANTINED, reason=f"the request could not be made in {attempts_made} attempts"
         )
-    wish = retry_after_at(retry_after, now)
+    wish = retry_after_at(retry_after, now) if not moved else None
     reason = explain(status_code, error_class)
-    slow_until = wish or (now + BUSY_PAUSE if status_code in BUSY or error_class == TIMEOUT else None)
+    busy = (status_code in BUSY or error_class == TIMEOUT) and not moved
+    slow_until = wish or (now + BUSY_PAUSE if busy else None)
     if hidden and slow_until is not None:
         slow_until = min(slow_until, now + SHARED_PAUSE)
     due_at = retry_at(

@@ -236,8 +236,8 @@ TASK: Final[Schema] = {
     ),
     "erased_at": maybe(instant("Only where its content was erased since, at its client's wish.")),
     "truncated": {
-        "const": True,
-        "description": "Only where input and metadata were left out, because the body was over 256 KiB.",
+        "type": "boolean",  # of a `const` that may be missing openapi-python-client 0.29 writes Python that is none
+        "description": "True, and only where input and metadata were left out, because the body was over 256 KiB.",
     },
 }
 

@@ -20,7 +20,11 @@ OURS: Final = frozenset({"content-type", "user-agent", "accept-encoding", "date"
 TRACE: Final = frozenset({"traceparent", "tracestate", "baggage"})  # W3C: they say to which trace a request belongs
 FRAMING: Final = frozenset({"host", "content-length", "content-encoding", "transfer-encoding", "expect"})
 HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "te", "trailer", "upgrade"})  # RFC 9110 §7.6.1
+ORIGIN: Final = frozenset({"forwarded", "via", "x-real-ip"})  # who sent it, for receivers that believe their proxies
+# With these frameworks take a POST for a DELETE, also on a private network that the operator opened for events alone.
+METHOD: Final = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
 PREFIXES: Final = ("webhook-", "proxy-", "taskrelay-", "x-forwarded-")
+REFUSED: Final = OURS | TRACE | FRAMING | HOP_BY_HOP | ORIGIN | METHOD
 
 
 def fault(name: str, value: object) -> str | None:
@@ -28,7 +32,7 @@ def fault(name: str, value: object) -> str | None:
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         return f"This is no header name: letters, digits and hyphens, at most {LONGEST_NAME}."
     lower = name.lower()
-    if lower in OURS | TRACE | FRAMING | HOP_BY_HOP or lower.startswith(PREFIXES):
+    if lower in REFUSED or lower.startswith(PREFIXES):
         return f"{lower} is set by taskrelay or by the connection. Leave it out."
     if not isinstance(value, str):
         return "This must be text, in quotes."

@@ -16,6 +16,8 @@ import aiohappyeyeballs
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
 
 # Of status line, headers, body and trailers together. With what the last read brings beyond it, which is cut off, at most
 # 64 KiB are read: the kernel doubles the buffer's size. It would otherwise take megabytes that nobody will read.
@@ -25,17 +27,30 @@ _RECEIVE_BUFFER = 16 * 1024
 Dial = Callable[[aiohappyeyeballs.AddrInfoType], socket.socket]
 
 
+class LetGo(aiohttp.ServerDisconnectedError):
+    """A connection that was kept ended before a word of the answer: its peer may have let go of it before the request came."""
+
+
 class Connection(ResponseHandler):
     """One connection; the allowance begins anew with each request."""
 
     _left = ALLOWANCE
     _headed = False
+    _requests = 0
+    _silent = True  # nothing of an answer has come
+    _answered = False  # the head of the last one has
 
     def set_response_params(self, **parameters: Any) -> None:
-        self._left, self._headed = ALLOWANCE, False
+        self._left, self._headed, self._silent, self._answered = ALLOWANCE, False, True, False
+        self._requests += 1
         super().set_response_params(**parameters)
 
     def data_received(self, data: bytes) -> None:
+        if data and self._answered and (self._payload is None or self._payload.is_eof()):
+            # Nobody asked, as when a server says 408 to an idle connection: aiohttp would take it for the answer to the next request.
+            self.abort()
+            return
+        self._silent = self._silent and not data
         if len(data) <= self._left:
             self._left -= len(data)
             self._take(data)
@@ -48,7 +63,20 @@ class Connection(ResponseHandler):
         if self.transport is not None:
             self.transport.abort()
 
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        self._answered = data[0].code >= 200
+        super().feed_data(data, size)
+
+    def close(self) -> None:
+        # What a peer does not read is waited for without end, and the file descriptor with it.
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            super().close()
+
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        if self._requests > 1 and self._silent and isinstance(exc, aiohttp.ClientConnectionError):
+            exc = LetGo()
         super().set_exception(exc, *cause)
         if self._payload is not None:  # otherwise a body that cannot be read is waited for until the time is up
             self._payload.set_exception(aiohttp.ClientPayloadError("the rest of the answer cannot be read"))

@@ -6,7 +6,6 @@ connection, and the judged address is the one that is dialled, so an answer that
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -185,22 +184,3 @@ def _read(answer: str) -> Address:
         return ip_address(answer)
     except ValueError:
         raise Blocked("the resolver's answer is not an address") from None
-
-
-# Set by us, or by HTTP itself; a subscriber's own headers may not touch them (request smuggling, forged signatures).
-_OURS = frozenset(
-    {"accept-encoding", "connection", "content-length", "content-type", "expect", "host", "keep-alive", "te", "trailer"}
-    | {"transfer-encoding", "upgrade", "user-agent"}
-)
-_OUR_PREFIXES = ("webhook-", "proxy-", "taskrelay-")
-
-
-def refuse_header(name: str, value: str) -> str | None:
-    """Why a subscriber may not have this header sent along, or None."""
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", name):
-        return "a header name is at most 64 letters, digits and hyphens"
-    if name.lower() in _OURS or name.lower().startswith(_OUR_PREFIXES):
-        return f"{name} is set by taskrelay or by HTTP itself; choose another name"
-    if len(value) > 1024 or not re.fullmatch(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?", value):
-        return "a header value is 1 to 1024 plain ASCII characters, without spaces at either end"
-    return None

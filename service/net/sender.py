@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from service.net.allowance import ALLOWANCE, Connector
+from service.net.allowance import ALLOWANCE, Connector, LetGo
 from service.net.dial import CONNECT_SECONDS, AddressBlocked, socket_for
 from service.net.guard import Blocked, Policy
 from service.net.resolver import ResolveFailed, Resolver
@@ -28,6 +28,7 @@ _KEEPALIVE_SECONDS = (
     4.0  # below the 5 s after which Node's servers hang up: a POST into a closing connection is a lost attempt
 )
 _URLS_KEPT = 4096
+_REDIRECTS = False  # are followed: they lead where nobody judged
 _LONGEST_RETRY_AFTER = 64
 # The loop's clock runs the whole attempt; aiohttp would round its own total up to a whole second (measured).
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
@@ -63,7 +64,7 @@ class Sender:
         self._limit = limit
         self._timeout_seconds = timeout_seconds
         self._ssl_context = ssl_context or ssl.create_default_context()
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
         self._aim = functools.lru_cache(_URLS_KEPT)(self._judge)
 
     async def aclose(self) -> None:
@@ -81,8 +82,11 @@ class Sender:
         head: str | None = None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                session, target = self._aim(url)
-                response = await session.post(target, data=body, headers=headers, allow_redirects=False)
+                kept, afresh, target = self._aim(url)
+                try:
+                    response = await kept.post(target, data=body, headers=headers, allow_redirects=_REDIRECTS)
+                except LetGo:  # no attempt: it may never have been read, and its id tells a receiver who did read it
+                    response = await afresh.post(target, data=body, headers=headers, allow_redirects=_REDIRECTS)
                 status = response.status
                 if not 200 <= status < 300:
                     error_class = "http"
@@ -94,26 +98,27 @@ class Sender:
                 error_class = classify(error)
         return Sent(status, error_class, int((loop.time() - began) * 1000), retry_after, head)
 
-    def _judge(self, url: str) -> tuple[aiohttp.ClientSession, URL]:
-        """The session and the parsed URL for a text; cached, while addresses are judged anew at every connection."""
+    def _judge(self, url: str) -> tuple[aiohttp.ClientSession, aiohttp.ClientSession, URL]:
+        """The sessions, whose connections are kept and are not, and the parsed URL for a text; cached, while addresses are judged
+        anew at every connection."""
         target = self._policy.judge_url(url)
         parsed = URL(target.url, encoded=True)
         if (parsed.raw_host, parsed.port, parsed.scheme) != (target.host, target.port, target.scheme):
             raise Blocked("two parsers disagree about this URL")
-        session = self._sessions.get(target.inside_only)
-        if session is None:
+        if (target.inside_only, False) not in self._sessions:
             policy = self._policy.inside() if target.inside_only else self._policy
-            session = self._sessions[target.inside_only] = self._open(policy)
-        return session, parsed
+            for afresh in (False, True):
+                self._sessions[target.inside_only, afresh] = self._open(policy, afresh=afresh)
+        return self._sessions[target.inside_only, False], self._sessions[target.inside_only, True], parsed
 
-    def _open(self, policy: Policy) -> aiohttp.ClientSession:
+    def _open(self, policy: Policy, *, afresh: bool = False) -> aiohttp.ClientSession:
         connector = Connector(
             dial=socket_for(policy),
             resolver=_JudgingResolver(policy, self._resolver),
             use_dns_cache=False,  # judged answers belong to the connection they were asked for
             ssl=self._ssl_context,
             limit=self._limit,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
+            **({"force_close": True} if afresh else {"keepalive_timeout": _KEEPALIVE_SECONDS}),
         )
         return aiohttp.ClientSession(
             connector=connector,

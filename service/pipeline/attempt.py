@@ -12,6 +12,10 @@ from storage.outbox import Due, Settled
 from storage.records import Attempt, DeliveryStatus
 
 CONNECT = "connect"
+RESTARTABLE = (
+    DeliveryStatus.PENDING,
+    DeliveryStatus.EXHAUSTED,
+)  # whoever has it sent again means more than this attempt
 _UNANSWERED = frozenset({"refused", "reset", "timeout"})  # told apart, these would say which ports are open
 
 
@@ -43,6 +47,7 @@ def settled(due: Due, sent: Sent, verdict: Verdict, started_at: int) -> Settled:
     return Settled(
         delivery_id=due.id,
         was=due.attempts,
+        since=due.since if verdict.status in RESTARTABLE else None,
         status=verdict.status.value,
         due_at=verdict.due_at,
         attempt=Attempt(

@@ -25,11 +25,17 @@ async def page(tx: Connection, project_id: str) -> Part:
 
 
 def judge(kept: Slots, stand: Slots) -> Part:
-    """What is used stays in the books when retention takes its tasks away; what is open or reserved has its task."""
+    """What is used stays in the books when retention takes its tasks away, and how much of it was theirs is noted there."""
     part = Part()
-    for slot in sorted(kept | stand):
-        has, should = kept.get(slot, budget.NOTHING), stand.get(slot, budget.NOTHING)
-        if has < should or (has > should and not slot.endswith(budget.USED)):
-            text = f"the books have {money.plain(has)} as {slot}, and the tasks stand there with {money.plain(should)}"
+    gone = {slot.removesuffix(budget.GONE) + budget.USED: kept[slot] for slot in kept if slot.endswith(budget.GONE)}
+    should_be = budget.total(stand, gone.items())
+    for slot in sorted(slot for slot in kept | should_be if not slot.endswith(budget.GONE)):
+        has, should = kept.get(slot, budget.NOTHING), should_be.get(slot, budget.NOTHING)
+        if has != should:
+            text = f"the books have {money.plain(has)} as {slot}, and the tasks stand there with {_spelled(should, gone.get(slot))}"
             part.accuse("books_differ", text, slot=slot)
     return part
+
+
+def _spelled(should: Decimal, gone: Decimal | None) -> str:
+    return money.plain(should) + (f", {money.plain(gone)} of it those that retention took away" if gone else "")

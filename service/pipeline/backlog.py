@@ -36,7 +36,8 @@ class Backlog:
     def __init__(self) -> None:
         self.firsts = Half(FIRST_ROOM)
         self.agains = Half(AGAIN_ROOM)
-        self.known: set[str] = set()  # the reader skips these
+        self.known: dict[str, int] = {}  # with when its schedule began; the reader skips these
+        self._overtaken: set[str] = set()  # of them, those that were restarted since
         self._turn = 0
 
     def __len__(self) -> int:
@@ -56,7 +57,7 @@ class Backlog:
         if firsts.more or len(self.known) >= firsts.room or due.id in self.known:
             self.refuse()
             return False
-        self.known.add(due.id)
+        self.known[due.id] = due.since
         firsts.waiting.append(due)
         return True
 
@@ -71,9 +72,11 @@ class Backlog:
     def fill(self, half: Half, found: Sequence[Due], limit: int) -> int:
         """Take what was read. Returns how many are new."""
         unknown = [due for due in found if due.id not in self.known]
+        if len(unknown) < len(found):
+            self._overtaken.update(due.id for due in found if self.known.get(due.id, due.since) != due.since)
         new = unknown[: max(half.room - len(half.waiting), 0)]
         half.waiting.extend(new)
-        self.known.update(due.id for due in new)
+        self.known.update((due.id, due.since) for due in new)
         half.more = half.missed or len(unknown) > len(new) or len(found) == limit
         return len(new)
 
@@ -86,10 +89,18 @@ class Backlog:
                 return again.popleft()
         return self.firsts.waiting.popleft()
 
+    def settled(self, delivery_id: str) -> None:
+        """Its row says all there is: if it was restarted, it is due."""
+        self.known.pop(delivery_id, None)
+        if delivery_id in self._overtaken:
+            self._overtaken.discard(delivery_id)
+            self.look_again()
+
     def set_aside(self) -> None:
         """Forget what waits; its rows stay due."""
         for half in (self.firsts, self.agains):
             if half.waiting:
-                self.known.difference_update(due.id for due in half.waiting)
+                for due in half.waiting:
+                    del self.known[due.id]
                 half.waiting.clear()
                 half.more = True

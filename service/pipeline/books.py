@@ -63,6 +63,18 @@ async def enter(tx: Connection, balance: Balance, task: Task) -> None:
     )
 
 
+async def forget(tx: Connection, gone: Iterable[tuple[str, str]]) -> None:
+    """Tasks are taken away, of which project and booked how: what is left in the books without a task can still be told to the cent."""
+    texts: dict[str, list[str]] = {}
+    for project_id, text in gone:
+        texts.setdefault(project_id, []).append(text)
+    for project_id in sorted(texts):
+        await books.turn(tx, project_id)
+        kept, added = dict(_decimals(await books.sums(tx, project_id))), budget.gone(texts[project_id])
+        sums = budget.total(kept, added.items())
+        await _keep(tx, project_id, {slot: sums[slot] for slot in added})
+
+
 def rebooked(changed: Sequence[tuple[Task, Task]]) -> tuple[list[tuple[Task, Task]], list[Move]]:
     """Changed tasks, each beside what was read, as they stand in the books now; and what that moves."""
     pairs = [(budget.booked(task), read) if task.booked is not None else (task, read) for task, read in changed]

@@ -128,7 +128,7 @@ async def create(
         return made
 
     try:
-        made = await _write(desk.database, unit, project_id)
+        made = await _write(desk.database, unit, project_id, request.reference or "")
     finally:
         if span is not None:
             span.end()
@@ -146,8 +146,8 @@ def _tell(task: Task) -> None:
     tell(log, "task created", model=task.model, **said)
 
 
-async def _write(database: Database, unit: Unit[Created], project_id: str) -> Created:
-    """Raises `Refused` once the unit is over."""
+async def _write(database: Database, unit: Unit[Created], *locks: str) -> Created:
+    """Raises `Refused` once the unit is over. `locks`: its project, then its reference, which two replicas may want at once."""
 
     async def answered(tx: Connection) -> Created | Refused:
         try:
@@ -155,7 +155,7 @@ async def _write(database: Database, unit: Unit[Created], project_id: str) -> Cr
         except Refused as refused:  # an answer and no failure: what runs in the same group need not run again
             return refused
 
-    answer = await _despite_rivals(database, behind(answered, project_id))
+    answer = await _despite_rivals(database, behind(answered, *locks))
     if isinstance(answer, Refused):
         raise answer
     return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from service.core.schedule import Breaker, Bucket
+from service.core.schedule import MAX_RETRY_AFTER, Breaker, Bucket
 from storage.records import Lane
 
 
@@ -23,8 +23,13 @@ class Pace:
             self._rate = rate
             self._bucket = Bucket(rate, now=now) if rate is not None else None
 
+    def forget(self) -> None:
+        """Begin anew, as somebody says who knows more than the last answers told."""
+        self._breaker, self._slow_until = Breaker(), 0
+
     def open_at(self, now: int) -> int:
         """The earliest instant at which the endpoint may be called."""
+        self._catch_up(now)
         at = max(self._slow_until, self._breaker.next_probe_at or 0)
         return at if self._bucket is None else max(at, self._bucket.ready_at(now))
 
@@ -53,6 +58,11 @@ class Pace:
         """Call nothing before this instant."""
         if until is not None and until > self._slow_until:
             self._slow_until = until
+
+    def _catch_up(self, now: int) -> None:
+        """A clock that was set back must not shut the endpoint until it has caught up."""
+        self._breaker = self._breaker.caught_up(now)
+        self._slow_until = min(self._slow_until, now + MAX_RETRY_AFTER)
 
     def onto(self, lane: Lane, now: int) -> Lane:
         """The lane's row with what a next owner must know."""

@@ -19,7 +19,7 @@ from service.pipeline.pace import Pace
 from service.pipeline.recorder import Recorder
 from service.pipeline.settling import Gone, Settling
 from service.telemetry import failpoints, traces
-from storage import endpoints, outbox
+from storage import endpoints, lanes, outbox
 from storage.database import Connection, Database
 from storage.outbox import Due
 from storage.records import Endpoint, EndpointStatus, Lane
@@ -57,10 +57,13 @@ class EndpointLane:
         self._orders: Orders | None = None  # None: not read yet, or not to be sent to
         self._endpoint: Endpoint | None = None  # as last read
         self._stale_at = 0
+        self._rung = False
         self._backlog = Backlog()
         self._pace = Pace(lane)
         self._settling = Settling(desk.recorder)
         self._senders: set[asyncio.Task[None]] = set()
+        self._setting_out = 0  # of those, have taken nothing yet
+        self._surplus = 0  # of those, are to end because the cap was lowered
         self._party = ""  # whose places the attempts take
         self._in_line = False  # for a place there
         self._next_due_at: int | None = None
@@ -74,13 +77,14 @@ class EndpointLane:
         return not (self._backlog.known or self._settling or self._senders)
 
     def ring(self, at: int) -> None:
+        self._rung = True  # perhaps it was paused, moved or deleted: however much waits in memory, that is heard first
         self._due_by(at)
         self._wake.set()
 
     def hand(self, fresh: Fresh) -> None:
         """Take a delivery straight from its commit, unless older ones wait in the database or memory is full."""
         now = self._desk.clock()
-        if self._sending(now) and now < self._stale_at:
+        if self._sending(now) and not self._outdated(now):
             self._backlog.offer(fresh.due)
         else:
             self._backlog.refuse()
@@ -104,6 +108,8 @@ class EndpointLane:
 
     async def next_due(self, tx: Connection) -> int | None:
         now = self._desk.clock()
+        if await self._forgiven(tx):
+            self._forgive()
         endpoint = await endpoints.by_id(tx, self.lane.key)
         if endpoint is None or endpoint.status is EndpointStatus.DISABLED:
             # Another replica may have owed it something before it could see that it is gone; nobody else would settle that.
@@ -140,26 +146,31 @@ class EndpointLane:
             done = await self._settle()
         if self._pace.open_at(now) > now + SET_ASIDE_SECONDS * SECOND:
             self._backlog.set_aside()  # a dead endpoint then costs neither memory nor a lane
-        if self._backlog.hungry and self._pace.open_at(now) <= now:
-            done += await self._read()
+        may_call = self._pace.open_at(now) <= now
+        if self._rung or (may_call and (self._backlog.hungry or (self._backlog and self._outdated(now)))):
+            done += await self._read(deliveries=may_call)
         return done + self._start_senders()
 
     # Reading
 
-    async def _read(self) -> int:
+    async def _read(self, *, deliveries: bool) -> int:
         now, backlog, key = self._desk.clock(), self._backlog, self.lane.key
-        halves = [(half, backlog.read_limit(half)) for half in (backlog.firsts, backlog.agains) if half.hungry]
+        hungry = [half for half in (backlog.firsts, backlog.agains) if deliveries and half.hungry]
+        halves = [(half, backlog.read_limit(half)) for half in hungry]
+        self._rung = False  # whoever rings from here on is read after
 
-        async def unit(tx: Connection) -> tuple[Endpoint | Sealed | None, list[list[Due]], int | None]:
-            found = await orders.read(tx, key, now=now)
+        async def unit(tx: Connection) -> tuple[Endpoint | Sealed | None, bool, list[list[Due]], int | None]:
+            found, forgiven = await orders.read(tx, key, now=now), await self._forgiven(tx)
             if not isinstance(found, Sealed):
-                return found, [[] for _ in halves], None
+                return found, forgiven, [[] for _ in halves], None
             due = [
                 await outbox.due(tx, key, now=now, batch=limit, again=half is backlog.agains) for half, limit in halves
             ]
-            return found, due, await outbox.next_due_after(tx, key, now=now)
+            return found, forgiven, due, await outbox.next_due_after(tx, key, now=now)
 
-        found, due, following = await self._desk.database.read(unit)
+        found, forgiven, due, following = await self._desk.database.read(unit)
+        if forgiven:
+            self._forgive()
         self._follow(found, now)
         if self._orders is None:
             backlog.set_aside()
@@ -178,9 +189,26 @@ class EndpointLane:
         if self._orders is None or self._orders.sealed != found:
             self._orders = Orders(found, self._desk.unseal)
             self._party, self._in_line = party_of(found.endpoint.url), False
+            self._surplus = max(len(self._senders) - found.endpoint.max_in_flight, 0)
         self._endpoint = found.endpoint
         self._settling.follow(found.endpoint)
         self._pace.follow(found.endpoint.rate_limit, now)
+
+    async def _forgiven(self, tx: Connection) -> bool:
+        """Whether a person has wiped from the row why the endpoint is not to be called."""
+        held = self.lane
+        if held.breaker is None and held.held_until is None:
+            return False
+        row = await lanes.get(tx, held.kind, held.key)
+        return row is not None and (row.epoch, row.breaker, row.held_until) == (held.epoch, None, None)
+
+    def _forgive(self) -> None:
+        self._pace.forget()
+        self.lane = replace(self.lane, breaker=None, held_until=None)
+
+    def _outdated(self, now: int) -> bool:
+        """Whether the endpoint was read too long ago, or by a clock that was set back since."""
+        return not now < self._stale_at <= now + ENDPOINT_FRESH_SECONDS * SECOND
 
     def _due_by(self, at: int | None) -> None:
         if at is not None and (self._next_due_at is None or at < self._next_due_at):
@@ -208,7 +236,7 @@ class EndpointLane:
         """How many more senders there is work for."""
         if self._lease_too_short(now):
             return 0
-        return min(len(self._backlog), self._cap(now) - len(self._senders))
+        return min(len(self._backlog) - self._setting_out, self._cap(now) - len(self._senders))
 
     def _start_senders(self) -> int:
         now, started = self._desk.clock(), 0
@@ -234,6 +262,7 @@ class EndpointLane:
 
     def _start_sender(self) -> None:
         party = self._party
+        self._setting_out, self._surplus = self._setting_out + 1, 0
         task = asyncio.create_task(self._send_all(party))
         self._senders.add(task)
         task.add_done_callback(self._sender_ended)
@@ -248,8 +277,12 @@ class EndpointLane:
     async def _send_all(self, party: str) -> None:
         """One sender: attempt after attempt while there is work, the endpoint may be called and nobody waits for the place."""
         desk, backlog, pace = self._desk, self._backlog, self._pace
+        self._setting_out -= 1
         while (follow := self._orders) is not None and not self._closing:
             now = desk.clock()
+            if self._surplus:
+                self._surplus -= 1
+                return
             if backlog and self._full(follow):
                 # To end here and to be started again after each write cost five to ten percent of the speed.
                 await self._settling.written()
@@ -291,8 +324,9 @@ class EndpointLane:
     def _note(self, due: Due, sent: Sent, *, started_at: int, follow: Orders) -> None:
         now, jitter = self._desk.clock(), self._desk.chance()
         telling.attempted(due, sent, now)
-        verdict = attempt.judge(due, sent, follow, now=now, jitter=jitter)
-        if sent.error_class != RENDER:
+        moved = self._orders is not None and self._orders.endpoint.url != follow.endpoint.url
+        verdict = attempt.judge(due, sent, follow, now=now, jitter=jitter, moved=moved)
+        if sent.error_class != RENDER and not moved:  # else it says nothing of where the endpoint is now
             shut = self._pace.shut
             self._pace.answered(now, well=sent.status_code is not None and sent.status_code < 500)
             if self._pace.shut is not shut:
@@ -319,7 +353,7 @@ class EndpointLane:
             self._backlog.set_aside()
         telling.settled(written, lane, self._endpoint)
         for one in written.results:
-            self._backlog.known.discard(one.delivery_id)
+            self._backlog.settled(one.delivery_id)
             self._due_by(one.due_at)
         return len(written.results)
 

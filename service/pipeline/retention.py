@@ -18,6 +18,7 @@ from typing import TypeVar
 from service.core import ids
 from service.core.patience import LATE_VERDICT_SECONDS
 from service.core.times import DAY, SECOND
+from service.pipeline import books
 from service.telemetry import metrics
 from storage import retention
 from storage.database import Database, Unit
@@ -104,7 +105,8 @@ class Retention:
         ):
             after = found[-1][0]
             for some in _by(TASKS, [task_id for task_id, over in found if over]):
-                gone["tasks"] += await self._write(partial(retention.delete_tasks, ids=some, window=window))
+                going = partial(retention.delete_tasks, ids=some, window=window, forget=books.forget)
+                gone["tasks"] += await self._write(going)
 
     async def _raw(self, before: int, gone: Counter[str]) -> None:
         """Forward from where the last run came to; whatever was not over then is looked at again, by its id."""

@@ -17,6 +17,7 @@ from typing import TextIO
 import orjson
 
 from service.telemetry import context, redact
+from service.telemetry.outlet import Outlet, say_at_once
 
 # What `logging` itself puts on a record; anything else came in by `extra=`.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -35,6 +36,11 @@ LIBRARIES = (
     "opentelemetry",
 )
 _ACCESS = ("uvicorn.access", "aiohttp.access")
+
+DRAIN_SECONDS = 2.0  # at the end, for whoever is slow to read; then what is left is lost
+
+GAP = "lines are missing here: whoever reads this log did not keep up"
+FIX = "look at what reads this log; nothing but the lines was lost"
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -66,16 +72,44 @@ def _tame(name: str, level: int) -> None:
         logger.setLevel(logging.NOTSET if each != name else level)
 
 
-class Lines(logging.StreamHandler[TextIO]):
-    """Writes records to a stream, and gives up quietly when that is impossible."""
+class Lines(logging.Handler):
+    """Writes records to a stream, waits for nobody who reads it, and gives up quietly when that is impossible."""
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
-        super().__init__(stream)
+        super().__init__()
         self.setFormatter(formatter)
+        self._stream = stream
+        self._outlet: Outlet | None = None  # of a stream without a descriptor: nobody is waited for there
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+            self._outlet = Outlet(stream.fileno(), self.lock, self._gap)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            if self._outlet is not None:
+                self._outlet.write(line)
+            else:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+        except Exception:  # of a log call, whatever happens
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Called at the end of the program."""
+        if self._outlet is not None:
+            self.acquire()
+            try:
+                self._outlet.drain(DRAIN_SECONDS)
+            finally:
+                self.release()
 
     def handleError(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError, ValueError):  # nobody may be left to tell
-            sys.stderr.write(f"a record of logger {redact.visible(record.name)} could not be written\n")
+        say_at_once(sys.stderr, f"a record of logger {redact.visible(record.name)} could not be written\n")
+
+    def _gap(self, missing: int) -> str:
+        told = {"name": "taskrelay.log", "levelno": logging.WARNING, "levelname": "WARNING", "msg": GAP}
+        return self.format(logging.makeLogRecord({**told, "dropped": missing, "fix": FIX}))
 
 
 class JsonLine(logging.Formatter):

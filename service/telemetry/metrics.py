@@ -186,6 +186,7 @@ database_group_writes = _spans(
 egress_blocked = _counter("egress_blocked", "Requests we refused to make: the address may not be called.", "side")
 retention_removed = _counter("retention_removed", "Rows taken away because their time is over.", "what")
 duty_failures = _counter("duty_failures", "Duties that failed and were tried again.", "duty")
+log_lines_dropped = _counter("log_lines_dropped", "Lines of the log that nobody read in time.")
 build_info = _gauge("build_info", "1; the release is the label.", "version")
 
 build_info.labels(__version__).set(1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
-from storage import migrate, positions
+from storage import connecting, migrate, positions
 from storage.errors import StorageError, Unavailable
 from storage.moving.tables import Checksum, Table, Values, quoted
 from storage.records import light
@@ -183,9 +183,8 @@ class Target:
 async def opened(url: str) -> AsyncIterator[Target]:
     """Raises StorageError with what to do; the URL, which may hold a password, is in no message."""
     try:
-        link: Link = await asyncpg.connect(
+        link: Link = await connecting.connect(
             url,
-            timeout=CONNECT_SECONDS,
             statement_cache_size=0,  # a pooler in transaction mode knows no statement of another connection
             server_settings={"application_name": "taskrelay db copy"},
         )

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ FLAGS = (
     "--remote-debugging-port=0",
     "about:blank",
 )
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 class Page:
@@ -87,6 +87,12 @@ class Page:
             while not await self.run(f"!!document.querySelector({json.dumps(selector)})"):  # noqa: ASYNC110 (another process)
                 await asyncio.sleep(0.05)
 
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for what the browser tells: a complaint comes on its own, and not before the answer to what caused it."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not holds():  # noqa: ASYNC110 (heard by another task)
+                await asyncio.sleep(0.02)
+
     async def click(self, selector: str) -> None:
         await self.shown(selector)
         await self.run(f"document.querySelector({json.dumps(selector)}).click()")
@@ -126,9 +132,8 @@ async def browser() -> AsyncIterator[Page]:
         try:
             port = await _port(process)
             async with aiohttp.ClientSession() as session:
-                async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-                    [target] = [one for one in await answer.json() if one["type"] == "page"]
-                async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+                address = await _first_page(session, port)
+                async with session.ws_connect(address, max_msg_size=0) as socket:
                     page = Page(socket)
                     hearing = asyncio.create_task(page.listen())
                     yield page
@@ -137,6 +142,17 @@ async def browser() -> AsyncIterator[Page]:
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # its children hold its stderr, and would be waited for
             await process.wait()
+
+
+async def _first_page(session: aiohttp.ClientSession, port: int) -> str:
+    """Where its one page is reached, which it opens a moment after it has begun to listen."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+                pages = [one["webSocketDebuggerUrl"] for one in await answer.json() if one["type"] == "page"]
+            if pages:
+                return str(pages[0])
+            await asyncio.sleep(0.05)
 
 
 async def _port(process: asyncio.subprocess.Process) -> int:

@@ -56,4 +56,4 @@ async def test_what_the_policy_refuses_would_be_seen(stack: Stack, page: Page) -
     await page.run("document.body.insertAdjacentHTML('beforeend', '<img src=\"https://elsewhere.example/x.png\">')")
     await page.run("fetch('https://elsewhere.example/').catch(() => null)")
     await page.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">x</p>')")
-    assert len([line for line in page.said if "Content Security Policy" in line]) >= 3
+    await page.until(lambda: len([line for line in page.said if "Content Security Policy" in line]) >= 3)

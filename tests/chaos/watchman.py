@@ -14,7 +14,7 @@ import asyncpg
 from tests.chaos.facts import Link, connect
 
 LOOK_SECONDS = 0.2
-IDLE_SECONDS = 1.0  # a transaction that waits for its replica that long is open across something it must not be
+IDLE_SECONDS = 2.0  # a transaction that waits for its replica that long is open across something it must not be
 LANES = "SELECT kind, key, owner FROM lanes"
 IDLE = """
     SELECT usename, extract(epoch FROM clock_timestamp() - state_change)::float8, left(query, 200) FROM pg_stat_activity

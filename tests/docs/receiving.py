@@ -19,7 +19,7 @@ from service.cli.demo.stage import free_port
 from tests.docs.pages import ROOT, blocks, program
 
 CACHE = ROOT / "build" / "receivers"  # packages, fetched once; make clean removes it
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 @dataclass

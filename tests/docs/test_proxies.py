@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from service.cli.demo.stage import free_port
 from tests.docs import pages
-from tests.e2e.stack import installation
+from tests.e2e.stack import PATIENCE_SECONDS, installation
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ async def caddy(folder: Path, upstream: int) -> AsyncIterator[str]:
 async def running(*command: str, port: int, ending: signal.Signals = signal.SIGTERM) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 assert process.returncode is None, f"{command} does not take its configuration"
                 try:
@@ -153,7 +153,7 @@ async def test_everything_goes_through_that_must(proxy: Proxy, tmp_path: Path) -
 
 async def streamed(client: httpx.AsyncClient) -> dict[str, str]:
     """Order beside an open stream, which must pass on each block at once and not when a buffer is full."""
-    async with client.stream("GET", "/v1/events/stream") as stream, asyncio.timeout(30):
+    async with client.stream("GET", "/v1/events/stream") as stream, asyncio.timeout(PATIENCE_SECONDS):
         lines = stream.aiter_lines()
         assert await anext(lines) == "retry: 2000"
         made = await client.post("/v1/tasks", json=ORDER, headers={"prefer": "wait=25"})

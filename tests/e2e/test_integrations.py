@@ -21,11 +21,11 @@ from service.sandbox.serve import serve
 from service.sandbox.subscriber import Subscriber
 from tests.docs import pages
 from tests.docs.receiving import RECEIVERS
-from tests.e2e.stack import COMMAND
+from tests.e2e.stack import COMMAND, PATIENCE_SECONDS
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.sqlite("`taskrelay dev` keeps its tasks in a file"),
 ]
 
@@ -64,7 +64,7 @@ async def developing(folder: Path, port: int | None = None) -> AsyncIterator[Dev
     try:
         async with await serve(subscriber) as receiver:
             assert process.stdout is not None
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 facts = json.loads(await process.stdout.readline())
             secret = facts["webhook_secret"]
             yield Dev(facts["url"], facts["sandbox"], facts["key"], secret, subscriber, f"{receiver.url}/hooks/1")
@@ -134,7 +134,7 @@ async def test_a_subscriber_in_express_hears_of_each_end_once(tmp_path: Path) ->
 
 async def settled(client: httpx.AsyncClient, count: int) -> None:
     """Wait until so many deliveries have arrived."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             owed = (await client.get("/v1/deliveries")).json()["data"]
             if [one["status"] for one in owed] == ["delivered"] * count:
@@ -160,7 +160,7 @@ async def test_a_zap_connects_subscribes_hears_and_leaves(tmp_path: Path) -> Non
         [synthetic] = await answer(client, samples)
         task = await answer(client, act)
         assert (task["status"], task["metadata"]) == ("succeeded", {"from": "zapier"})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await dev.subscriber.until(1)
         [real] = await answer(client, samples)
         assert keys(synthetic) - {"test"} >= keys(real) - {"data.metadata.from"} - input_keys(real)

@@ -25,7 +25,7 @@ from service.sandbox.subscriber import Subscriber
 from service.sandbox.world import World
 from service.telemetry.failpoints import POINTS
 from tests import engines
-from tests.e2e.stack import PATIENCE_SECONDS, SHORT_LEASES, Stack, database_url
+from tests.e2e.stack import PATIENCE_SECONDS, SHORT_LEASES, SHORT_PURCHASES, Stack, database_url
 from tests.kill.nursery import Life, Nursery
 from tests.kill.plan import LOOK_UPS, RESENDS, STOPS
 
@@ -33,6 +33,10 @@ pytestmark = pytest.mark.slow
 
 AT_ONCE = 14  # most of a scenario is waiting
 STOPPED_SECONDS = 2.5  # longer than the submission's deadline of 2 s
+# Where its answer is not to be lost, a purchase has longer: on a busy machine one would be looked up instead, and what comes after
+# an answer would not be passed.
+LONGER_PURCHASES = {"TASKRELAY_TIMING__SUBMIT_DEADLINE_SECONDS": "6"}
+LONGER_LEASES = {**SHORT_LEASES, **LONGER_PURCHASES, "TASKRELAY_TIMING__LANE_TTL_SECONDS": "12"}
 REFERENCE = "once"
 
 
@@ -53,12 +57,13 @@ class Seen:
 
 
 class Scene(Stack):
-    """An installation whose lives come from a nursery."""
+    """An installation whose lives come from a nursery. `spans`: of its purchases and leases."""
 
     nursery: Nursery
+    spans: Mapping[str, str]
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), **(SHORT_LEASES if engines.POSTGRES else {})}
+        return {**super().environment(), **self.spans}
 
     async def born(self, **extra: str) -> Life:
         arguments = ("serve", "--host", "127.0.0.1", "--port", str(self.port))
@@ -90,8 +95,14 @@ class Scene(Stack):
             pass
 
 
+def spans(longer: bool) -> Mapping[str, str]:
+    if engines.POSTGRES:
+        return LONGER_LEASES if longer else SHORT_LEASES
+    return LONGER_PURCHASES if longer else SHORT_PURCHASES
+
+
 @asynccontextmanager
-async def scene(folder: Path, nursery: Nursery) -> AsyncIterator[Scene]:
+async def scene(folder: Path, nursery: Nursery, *, longer: bool) -> AsyncIterator[Scene]:
     """A subscribed installation, killed once already; nothing runs."""
     await asyncio.to_thread(folder.mkdir)
     # Uniqueness is off, so that a second purchase would be made and counted instead of refused.
@@ -101,6 +112,7 @@ async def scene(folder: Path, nursery: Nursery) -> AsyncIterator[Scene]:
         receiver = await ending.enter_async_context(await serve(subscriber))
         stage = Scene(folder, world, subscriber, provider, receiver, await database_url(folder))
         stage.nursery = nursery
+        stage.spans = spans(longer)
         await stage.make_key()
         life = await stage.born()
         await stage.ready()
@@ -146,7 +158,7 @@ def paused(life: Life) -> bool:
 
 async def scenario(name: str, folder: Path, nursery: Nursery) -> Seen:
     point, _, stops = name.partition(":")
-    async with scene(folder, nursery) as stage:
+    async with scene(folder, nursery, longer=not stops and point not in (*LOOK_UPS, *RESENDS)) as stage:
         exit_code = await (stopped_at if stops else died_at)(stage, point)
         if not stops:
             await stage.born()
@@ -205,7 +217,7 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mappin
         yield dict(zip(names, found, strict=True))
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_killed_at_any_step_it_is_bought_once_and_told(seen: Mapping[str, Seen], point: str) -> None:
@@ -217,12 +229,12 @@ async def test_killed_at_any_step_it_is_bought_once_and_told(seen: Mapping[str, 
     assert found.valid
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", PAUSED)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_paused_past_its_deadline_it_sends_nothing_late_and_buys_anew(
     seen: Mapping[str, Seen], name: str
 ) -> None:
     found = seen[name]
-    assert found.story.count("intent") == 2 and "deferred" in found.story
+    assert found.story.count("intent") >= 2 and "deferred" in found.story  # a busy machine may defer it again
     assert (found.creates, found.accepted, found.tasks, found.status) == (1, 1, 1, "succeeded")

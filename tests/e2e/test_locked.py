@@ -17,8 +17,9 @@ from tests.e2e.test_disk import ended, eventually, refused
 
 pytestmark = [pytest.mark.slow, pytest.mark.sqlite("one writer at a time")]
 
-ANSWERED_WITHIN_SECONDS = 6.0
-WELL_WITHIN_SECONDS = 1.0
+# A write waits five seconds for a foreign writer. Twice that is two in turn, and what is between is for a machine that stands still.
+ANSWERED_WITHIN_SECONDS = 9.5
+WELL_WITHIN_SECONDS = 4.5
 
 
 async def held(folder: Path, seconds: float) -> None:
@@ -65,6 +66,6 @@ async def held(folder: Path, seconds: float) -> None:
             assert listed == acked, "what was refused was not kept, what was acknowledged was"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_foreign_writer_is_waited_for_by_all_at_once_and_never_in_turn(tmp_path: Path) -> None:
     await held(tmp_path, 0)

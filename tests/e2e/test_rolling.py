@@ -31,12 +31,12 @@ from tests import postgres
 from tests.chaos.balancer import Balancer
 from tests.e2e.stack import COMMAND, PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parent.parent.parent
 NEWEST = migrate.migrations()[-1][0]
 CLIENTS = 6
-SECONDS = 3.0  # of load in each stage
+LOAD = 40  # deliveries in each stage, of tasks that are ordered meanwhile
 EXPAND = """\
 -- A column that the release before leaves NULL, and an index of it.
 -- oldest code: {oldest}
@@ -174,6 +174,14 @@ async def order(made: Ground, name: str, seen: Counter[int], tasks: list[str], s
             await asyncio.sleep(0.1)
 
 
+async def load(subscriber: Subscriber) -> None:
+    """So much arrives from now on. Counted and not timed: a slow machine takes longer for the same."""
+    wanted = len(subscriber.received) + LOAD
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(subscriber.received) < wanted:  # noqa: ASYNC110 (the subscriber is looked at from outside)
+            await asyncio.sleep(0.05)
+
+
 def releases(subscriber: Subscriber, since: int) -> set[str]:
     """Which releases delivered since then, as they name themselves."""
     later = list(subscriber.received)[since:]
@@ -187,22 +195,22 @@ async def test_one_release_follows_another_under_load_and_goes_back(tmp_path: Pa
     async with ground(tmp_path, now, world, subscriber) as made:
         seen, tasks, stop = Counter[int](), list[str](), asyncio.Event()
         clients = [asyncio.create_task(order(made, f"client{n}", seen, tasks, stop)) for n in range(CLIENTS)]
-        await asyncio.sleep(SECONDS)  # only the old one
+        await load(subscriber)  # only the old one
         applied = await made.document(later, "db", "migrate")
         assert applied["applied"] == [f"{NEWEST + 1:04}_later"]
-        await asyncio.sleep(SECONDS)  # the old one on the new schema
+        await load(subscriber)  # the old one on the new schema
         await made.replace(1, later)
         since = len(subscriber.received)
-        await asyncio.sleep(SECONDS)  # both
+        await load(subscriber)  # both
         await made.replace(0, later)
         alone = len(subscriber.received)
-        await asyncio.sleep(SECONDS)  # only the new one
+        await load(subscriber)  # only the new one
         assert releases(subscriber, alone) == {"9.9.9"}
         await made.replace(0, now)
-        await asyncio.sleep(SECONDS)  # both
+        await load(subscriber)  # both
         await made.replace(1, now)
         back = len(subscriber.received)
-        await asyncio.sleep(SECONDS)  # only the old one
+        await load(subscriber)  # only the old one
         assert releases(subscriber, back) == {__version__}
         assert releases(subscriber, since) == {__version__, "9.9.9"}
         stop.set()

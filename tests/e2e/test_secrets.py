@@ -24,7 +24,7 @@ from service.sandbox.jobs import Knobs
 from service.sandbox.subscriber import Answers
 from tests.e2e.stack import Stack, installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.sqlite("the files of the database are read"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.sqlite("the files of the database are read"), pytest.mark.timeout(600)]
 
 # A route that crashes with what a careless library would quote: the last net must hold.
 CRASHES = (

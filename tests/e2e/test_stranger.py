@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from service.net.server import listen
-from tests.e2e.stack import installation
+from tests.e2e.stack import SHORT_PURCHASES, installation
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +113,7 @@ async def test_a_strangers_server_that_follows_the_page_works(tmp_path: Path, lo
             "TASKRELAY_ACCOUNTS__CLOUDSWAY__API_KEY": "stranger-key",
             "TASKRELAY_ACCOUNTS__CLOUDSWAY__ENDPOINT_PATH": "AbC123",
             "TASKRELAY_PUBLIC_URL": "",
+            **(SHORT_PURCHASES if lost else {}),
         }
         await stack.start()
         await stack.subscribe()

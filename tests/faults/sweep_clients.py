@@ -23,7 +23,7 @@ from tests.e2e.test_stop import FINISHED_WITHIN_SECONDS, HEAD, rows, stopped_and
 from tests.faults.disk import Seam
 
 CLIENTS = int(os.environ.get("FAULT_CLIENTS", "1000"))
-HEAD_SECONDS, BODY_SECONDS, SLACK_SECONDS = 10.0, 20.0, 1.0
+HEAD_SECONDS, BODY_SECONDS, SLACK_SECONDS = 10.0, 20.0, 5.0
 EXIT_SECONDS = 30.0
 ORDER = {"provider": "cloudsway", "model": "kling-3.0-turbo", "input": {"prompt": "A paper boat"}}
 
@@ -83,7 +83,7 @@ async def test_a_thousand_clients_that_never_finish_are_closed_in_time_and_cost_
         over = [(limit, task.result()) for limit, task in waiting if task.result() > limit + SLACK_SECONDS]
         p99 = statistics.quantiles(waits, n=100)[98]
         assert over == []
-        assert p99 < 0.5 and megabytes(stack) < 300, (p99, megabytes(stack))
+        assert p99 < 2.0 and megabytes(stack) < 300, (p99, megabytes(stack))
 
 
 @pytest.mark.timeout(170)

@@ -143,7 +143,7 @@ async def test_a_reader_that_leaves_brings_its_connection_back(rig: Rig) -> None
         return await asyncio.gather(*(rig.database.read(look) for _ in range(AT_ONCE)))
 
     async def whole(turns: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await rig.database.read(look) == [(0,)]
 
     await sweep(work, whole)
@@ -159,7 +159,7 @@ async def test_whoever_waits_for_a_recorder_that_ends_with_its_loop_hears_of_it(
             break
         runner.cancel()
         await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(not isinstance(outcome, Unavailable) for outcome in outcomes)
         assert (await rig.see(await rig.task(project), Claim.RUNNING)).task is not None, "it begins anew"

@@ -36,7 +36,7 @@ async def test_a_failed_sync_ends_the_process_unacknowledged_and_the_next_begins
 ) -> None:
     path = tmp_path / "t.db"
     with child(FAILING, str(path)) as running:
-        said, complained = await asyncio.to_thread(running.communicate, timeout=30)
+        said, complained = await asyncio.to_thread(running.communicate, timeout=60)
     assert (running.returncode, said) == (74, "acknowledged\n")
     assert "the database file failed (SQLITE_IOERR_FSYNC" in complained and "start again" in complained
     assert size_of_log(path) > 0

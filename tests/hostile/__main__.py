@@ -17,7 +17,8 @@ from tests.hostile.run import MB, READ_MOST, Row, every_case, scene
 from tests.hostile.table import TOGETHER
 from tests.hostile.traced import CALLS, READS, called, outside, read_by_port, tracing
 
-SLOWER_MOST_MS = 50.0  # a provider's call while fifty names hang
+# A provider's call while fifty names hang. One that stands behind them waits for seconds, each time: nine of ten must not.
+SLOWER_MOST_MS = 1500.0
 
 
 async def cases(folder: Path, console: Console) -> int:
@@ -81,7 +82,7 @@ async def holes(folder: Path, console: Console) -> int:
     console.print(f"{HOLES} names that are never answered; milliseconds without them → with them:")
     console.print(f"  order → provider   {_quantiles(without.bought)} → {_quantiles(beside.bought)}")
     console.print(f"  → other subscriber {_quantiles(without.heard)} → {_quantiles(beside.heard)}")
-    return int(_p99(beside) - _p99(without) > SLOWER_MOST_MS)
+    return int(_most(beside) - _most(without) > SLOWER_MOST_MS)
 
 
 def _quantiles(ordered: object) -> str:
@@ -89,8 +90,9 @@ def _quantiles(ordered: object) -> str:
     return f"p50 {ordered[len(ordered) // 2]:.1f}, p99 {ordered[-1 - len(ordered) // 100]:.1f}"
 
 
-def _p99(latency: Latency) -> float:
-    return latency.bought[-1 - len(latency.bought) // 100]
+def _most(latency: Latency) -> float:
+    """What nine of ten stay below. The last ones tell of the machine: of sixty, p99 is the slowest."""
+    return latency.bought[-1 - len(latency.bought) // 10]
 
 
 def main() -> None:

@@ -74,6 +74,6 @@ def _creates(stack: Stack) -> int:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 (the parties ring nothing, and a bell would be part of what is measured)
             await asyncio.sleep(0.001)

@@ -24,7 +24,7 @@ MB = 1_000_000
 READ_MOST = 64 * 1024
 IN_KERNEL = 32 * 1024  # its receive buffer: taken from the peer, and never read
 MEMORY_MOST = 5 * MB
-WALL_MOST = 16.0  # from being owed to being settled: the attempt's 15 s, and a loaded machine's ways
+WALL_MOST = 25.0  # from being owed to being settled: the attempt's 15 s, and a loaded machine's ways
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +81,7 @@ async def every_case(stack: Stack, hostile: Hostile) -> AsyncIterator[Row]:
         found = await asyncio.gather(*(_attempt(client, urls[name]) for name in names))
         grown = memory.peak() - before
         for name, (ends, wall) in zip(names, found, strict=True):
-            start = since
-            if name == "late" and ends.error is not None:  # a tenth of a second is little on a machine with other work
-                start = len(hostile.visits)
-                ends, wall = await _attempt(client, urls[name])
-            visits = [visit for visit in hostile.visits[start:] if visit.case == _visited(name, urls[name])]
+            visits = [visit for visit in hostile.visits[since:] if visit.case == _visited(name, urls[name])]
             yield await _row(name, ends, wall, visits, grown)
         followed = hostile.of("followed")
         assert followed == [], f"redirects were followed: {followed}"
@@ -106,7 +102,7 @@ async def _attempt(client: httpx.AsyncClient, url: str) -> tuple[Ends, float]:
         f"/v1/endpoints/{endpoint}/replay", json={"which": "missing", "since": "2020-01-01T00:00:00Z"}
     )
     assert asked.json()["count"] == 1, asked.text
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (found := await _first(client, endpoint)):  # noqa: ASYNC110 (in another process)
             await asyncio.sleep(0.02)
     wall = time.monotonic() - began
@@ -137,7 +133,7 @@ def _ends(delivery: Mapping[str, Any], endpoint: str) -> Ends:
 
 
 async def _row(name: str, ends: Ends, wall: float, visits: Sequence[Visit], memory: int) -> Row:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any(visit.ended is None for visit in visits):  # noqa: ASYNC110 (a kept connection: until it is let go)
             await asyncio.sleep(0.02)
     taken = sum(visit.taken for visit in visits)

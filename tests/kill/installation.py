@@ -36,7 +36,9 @@ from tests.kill.receiver import Receiver, receiving
 SERVER = (
     "KILL_POSTGRES"  # the URL of the server on which each installation gets a database; without it, each has a file
 )
-DEADLINE_SECONDS, SETTLE_SECONDS = 2, 2  # of a submission: short, so that its fate is known within seconds
+# Of a submission: short, so that its fate is known within seconds, and long enough for a machine that stands still for three of them.
+DEADLINE_SECONDS, SETTLE_SECONDS = 4, 2
+STALL_SECONDS = 1.0
 QUIET_SECONDS = 120.0  # everything has converged by then, or never will
 STOP_SECONDS = 35.0
 TURNS = 20  # of the loop: accept, read, call the application
@@ -89,6 +91,8 @@ class Installation:
             self._provider_url = (await ending.enter_async_context(await serve(self.world))).url
             self._receiver_url = await ending.enter_async_context(receiving(self.receiver))
             await self._set_up()
+            watching = asyncio.create_task(self._watch_for_stalls())
+            ending.callback(watching.cancel)
             ordering = asyncio.create_task(self.client.stream())
             await self._lives()
             ordering_ends = await self._quiet(ordering)
@@ -101,12 +105,12 @@ class Installation:
     async def _set_up(self) -> None:
         made = self.folder / "key.json"
         life = await self._start("keys", "create", "--name", "kill", "--scope", "admin", "--json", log=made)
-        code = await life.wait(60)
+        code = await life.wait(120)
         assert code == 0, made.read_text()
         self.client.key = json.loads(made.read_text())["key"]
         life = await self._serve("", self.port)
         async with self._http() as http:
-            for _ in range(600):
+            for _ in range(2400):
                 try:
                     order = {"url": f"{self._receiver_url}/hook", "events": list(SUBSCRIBED)}
                     reply = await http.post("/v1/endpoints", json=order)
@@ -117,6 +121,14 @@ class Installation:
         self.receiver.subscriber.trust([reply.json()["secret"]])
         life.signal(signal.SIGKILL)
         await life.ended
+
+    async def _watch_for_stalls(self) -> None:
+        """While our loop stands still the provider answers nobody: what was asked meanwhile may be answered too late."""
+        while True:
+            began = time.time()
+            await asyncio.sleep(STALL_SECONDS / 10)
+            if (now := time.time()) - began > STALL_SECONDS:
+                self.oracle.stalls.append((began, now))
 
     async def _lives(self) -> None:
         for kill in self.plan.kills:
@@ -215,7 +227,7 @@ class Installation:
         if not held or replies[0].status_code in (404, 405):
             return
         self.result.counts["abandoned"] = sum(reply.status_code == 200 for reply in replies)
-        for _ in range(100):
+        for _ in range(600):
             facts = read(self.url)
             told = {one.task_id for one in facts.events.values() if one.type == "task.failed" and one.delivered}
             if told >= set(held):

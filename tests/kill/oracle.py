@@ -20,7 +20,7 @@ from tests.kill.receiver import Receipt
 IN_FLIGHT = 8  # attempts of one endpoint at a time …
 SETTLED_TOGETHER = 64  # … and results that may wait for their commit
 SECOND = 1_000_000
-IN_DOUBT_SECONDS = 3.0  # a submission is answered by its deadline, two seconds, or in doubt
+IN_DOUBT_SECONDS = 5.0  # a submission is answered by its deadline, four seconds, or in doubt
 SPOILT = ("lost-reply", "status-after", "garbage", "hang-after")
 ENDS = ("task.succeeded", "task.failed", "task.canceled", "task.expired")
 SUBSCRIBED = (*ENDS, "task.unconfirmed", "task.conflict")
@@ -70,6 +70,9 @@ class Oracle:
     client: Client
     receipts: Sequence[Receipt]
     deaths: list[float] = field(default_factory=list)  # when each life had ended
+    stalls: list[tuple[float, float]] = field(
+        default_factory=list
+    )  # from when to when the provider stood still with this machine
     in_doubt_seconds: float = IN_DOUBT_SECONDS
     lost: Counter[str] = field(default_factory=Counter)  # receipts per event that no life stored, up to the last kill
 
@@ -182,8 +185,14 @@ class Oracle:
         return self.held(task, jobs) or (not jobs and task.status == "failed" and "refuse" in task.prompt)
 
     def _excused(self, task: TaskFact, announced: Sequence[int]) -> bool:
-        """Whether a purchase may be in doubt: its answer was spoilt, or somebody died before it could be recorded."""
+        """Whether a purchase may be in doubt: its answer was spoilt or came too late, or somebody died before it could be recorded."""
         if any(word in task.prompt for word in SPOILT):
+            return True
+        if any(
+            at <= until * SECOND and began * SECOND <= at + self.in_doubt_seconds * SECOND
+            for at in announced
+            for began, until in self.stalls
+        ):
             return True
         return any(
             at <= death * SECOND <= at + self.in_doubt_seconds * SECOND for at in announced for death in self.deaths

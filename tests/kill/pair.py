@@ -9,14 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from service.cli.demo.stage import free_port
-from tests.e2e.stack import SHORT_LEASES
 from tests.kill.facts import Facts, read
 from tests.kill.installation import STOP_AFTER_SECONDS, Installation
 from tests.kill.nursery import Life, Nursery
 from tests.kill.plan import RELEASES, STOPS, Kill, Plan
 from tests.outside import Outside
 
-TAKE_OVER_SECONDS = 12.0  # a lease of eight, and time to notice
+# An attempt that a machine which stands still makes too late is made again, and nobody died: so there is room in its limit.
+LEASES = {
+    "TASKRELAY_TIMING__LANE_TTL_SECONDS": "12",
+    "TASKRELAY_TIMING__HEARTBEAT_SECONDS": "0.5",
+    "TASKRELAY_TIMING__ATTEMPT_TIMEOUT_SECONDS": "4",
+    "TASKRELAY_TIMING__QUERY_TIMEOUT_SECONDS": "4",
+}
+TAKE_OVER_SECONDS = 16.0  # a lease, and time to notice
 LOOK_SECONDS = 0.2
 OWNED = "SELECT count(*) FROM lanes WHERE owner LIKE '{}-%'"
 
@@ -65,4 +71,4 @@ class Pair(Installation):
         return read(self.url)
 
     def _environment(self) -> dict[str, str]:
-        return {**super()._environment(), **SHORT_LEASES}
+        return {**super()._environment(), **LEASES}

@@ -18,8 +18,8 @@ STOPS = ("at_stop", "after_stop")  # reached after SIGTERM
 RELEASES = ("before_release_commit", "after_release")  # reached when nothing is to do for two seconds
 ONCE = ("at_start", "after_claim", *RESENDS, *RELEASES, *STOPS)  # reached once in a life, or hardly more often
 PATIENCE: Mapping[str, float] = {
-    **dict.fromkeys(LOOK_UPS, 9.0),  # a look-up waits for the deadline of its submission
-    **dict.fromkeys(RESENDS, 22.0),  # and a second purchase for three look-ups, five seconds apart
+    **dict.fromkeys(LOOK_UPS, 11.0),  # a look-up waits for the deadline of its submission
+    **dict.fromkeys(RESENDS, 24.0),  # and a second purchase for three look-ups, five seconds apart
     **dict.fromkeys(RELEASES, 12.0),
     **dict.fromkeys(STOPS, 35.0),
 }

@@ -239,6 +239,16 @@ def test_a_purchase_in_doubt_is_excused_by_a_death_before_its_answer() -> None:
     assert one.rules() == set()
 
 
+@pytest.mark.parametrize(("began", "until", "excused"), [(NOW, NOW + 2, True), (NOW + 60, NOW + 62, False)])
+def test_a_purchase_in_doubt_is_excused_by_a_machine_that_stood_still_meanwhile(
+    began: float, until: float, excused: bool
+) -> None:
+    one = scene("ulazai")
+    in_doubt(one)
+    one.oracle.stalls.append((began, until))
+    assert one.rules() == (set() if excused else {"needless doubt"})
+
+
 def test_a_request_that_broke_off_is_no_purchase_and_one_that_could_not_be_read_is() -> None:
     one = scene()
     one.oracle.world.requests.append(asked())

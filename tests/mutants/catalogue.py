@@ -267,7 +267,7 @@ MUTANTS = (
     Mutant(
         name="followed-redirect",
         harm="a subscriber sends our POST into the private network",
-        edits=(Edit(file="service/net/sender.py", old="allow_redirects=False", new="allow_redirects=True"),),
+        edits=(Edit(file="service/net/sender.py", old="_REDIRECTS = False", new="_REDIRECTS = True"),),
         tests=("tests/service/net",),
     ),
     Mutant(

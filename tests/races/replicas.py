@@ -26,7 +26,7 @@ class Hand:
 
     async def stopped(self, count: int = 1) -> None:
         """Until so many sessions wait for a lock."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await self._look.fetchval(WAITING) < count:
                 pass  # each look is a round trip
 

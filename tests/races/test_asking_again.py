@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from service.pipeline import books
 from storage import answers, projects
 from storage.answers import Kept
 from storage.database import Connection, behind
+from storage.records import Allowance
 from tests.races.replicas import hand
+from tests.races.test_spending import bounded
 from tests.service.pipeline.rig import Rig
 
 pytestmark = pytest.mark.slow
@@ -35,7 +38,7 @@ def place(rig: Rig, project: str, asked_as: str, *, number: int = 0, attempt: in
     )
 
 
-async def once(rig: Rig, own: Kept, *, held: bool = False) -> str:
+async def once(rig: Rig, own: Kept, *, held: bool = False, booked: bool = False) -> str:
     """As the API does it: take the place, do the work, fill it. Returns whose answer is heard."""
 
     async def unit(tx: Connection) -> str:
@@ -45,6 +48,8 @@ async def once(rig: Rig, own: Kept, *, held: bool = False) -> str:
             return found.id
         if held:
             await projects.installation(tx)
+        if booked:
+            await books.hold(tx, own.project_id)
         assert await answers.keep(tx, replace(own, status=202, body=b"{}"))
         return own.id
 
@@ -67,7 +72,7 @@ async def counted(rig: Rig, own: Kept, *, held: bool = False) -> str:
         assert await answers.keep(tx, replace(mine, status=202, body=b"{}"))
         return mine.id
 
-    return await rig.database.write(unit)
+    return await rig.database.write(behind(unit, own.project_id, own.route, own.asked_as))
 
 
 async def test_whoever_asks_while_the_first_is_not_committed_hears_its_answer(
@@ -152,3 +157,37 @@ async def test_keys_in_opposite_order_at_two_replicas_wait_for_each_other_in_no_
     )
     assert len(set(told)) == len(names)
     assert await one.rows(DEADLOCKS) == [(before,)]
+
+
+async def test_keys_of_a_bounded_project_at_two_replicas_wait_for_each_other_in_no_circle(
+    replicas: tuple[Rig, Rig],
+) -> None:
+    """Each create holds the project's row too: one that has it and wants a key meets one that has the key and wants the row."""
+    one, two = replicas
+    project = await one.project()
+    await bounded(one, project, Allowance(max_open_tasks=1000))
+    before = await one.rows(DEADLOCKS)
+    for n in range(3):
+        asked = ((one, f"a-{n}"), (one, f"b-{n}"), (two, f"b-{n}"))
+        told = await asyncio.gather(*(once(rig, place(rig, project, name), booked=True) for rig, name in asked))
+        assert len(set(told)) == 2
+    assert await one.rows(DEADLOCKS) == before
+
+
+async def test_a_retry_and_a_create_of_a_bounded_project_wait_for_each_other_in_no_circle(
+    replicas: tuple[Rig, Rig],
+) -> None:
+    """One has the project's row and wants the answer that the other has taken, which wants the row."""
+    one, two = replicas
+    project = await one.project()
+    await bounded(one, project, Allowance(max_open_tasks=1000))
+    before = await one.rows(DEADLOCKS)
+    for n in range(3):
+        await counted(one, place(one, project, f"m-{n}"))
+        await asyncio.gather(
+            once(one, place(one, project, f"a-{n}"), booked=True),
+            counted(one, place(one, project, f"m-{n}", attempt=1)),
+            counted(two, place(two, project, f"m-{n}", attempt=1)),
+            once(two, place(two, project, f"z-{n}"), booked=True),
+        )
+    assert await one.rows(DEADLOCKS) == before

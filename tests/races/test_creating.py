@@ -15,6 +15,8 @@ from tests.service.pipeline.rig import POLICY, Rig
 
 pytestmark = pytest.mark.slow
 
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+
 
 async def ask(rig: Rig, project: str, **more: object) -> Created:
     contract = rig.accounts["cloudsway"].provider
@@ -43,6 +45,22 @@ async def test_a_reference_is_given_to_one_and_the_other_hears_who_has_it(replic
         [taken] = [answer for answer in told if isinstance(answer, ReferenceTaken)]
         assert taken.existing.id == made.task.id
     assert await one.rows("SELECT count(*) FROM tasks") == [(20,)]
+
+
+async def test_references_in_opposite_order_at_two_replicas_wait_for_each_other_in_no_circle(
+    replicas: tuple[Rig, Rig],
+) -> None:
+    one, two = replicas
+    project, names = await one.project(), [f"order-{n}" for n in range(12)]
+    before = await one.rows(DEADLOCKS)
+    told = await asyncio.gather(
+        *(ask(one, project, reference=name) for name in names),
+        *(ask(two, project, reference=name) for name in reversed(names)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, Created) for answer in told) == len(names)
+    assert sum(isinstance(answer, ReferenceTaken) for answer in told) == len(names)
+    assert await one.rows(DEADLOCKS) == before
 
 
 async def test_the_urls_of_one_origin_share_one_endpoint(replicas: tuple[Rig, Rig]) -> None:

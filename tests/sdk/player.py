@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PATIENCE_SECONDS = 150
+PATIENCE_SECONDS = 300
 FILM = b"\0\0\0\x18ftypmp42 the film itself"
 
 

@@ -16,7 +16,7 @@ from tests.e2e.stack import Stack, installation
 from tests.sdk import packages
 from tests.sdk.player import FILM, PATIENCE_SECONDS, files, picture
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 MODEL = "ulazai/kling-3.0"
 
 

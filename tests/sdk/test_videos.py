@@ -20,7 +20,7 @@ from tests.e2e.stack import Stack, installation
 from tests.sdk import packages
 from tests.sdk.player import FILM, Files, Player, as_bytes, files, lossy, picture, playing
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 CLOUDSWAY = "cloudsway/kling-3.0-turbo"
 ULAZAI = "ulazai/kling-3.0"

@@ -15,7 +15,7 @@ from tests.e2e.stack import Stack, installation
 from tests.sdk import packages
 from tests.sdk.player import Player, playing
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 MODEL = "cloudsway/kling-3.0-turbo"
 TYPES = ["video.completed", "video.failed"]

@@ -315,7 +315,7 @@ class SimSender(Sender):
         self._sim = sim
         self._machine = machine
 
-    def _open(self, policy: Policy) -> aiohttp.ClientSession:
+    def _open(self, policy: Policy, *, afresh: bool = False) -> aiohttp.ClientSession:
         return cast(aiohttp.ClientSession, Session(self._sim, self._machine))
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Sent:

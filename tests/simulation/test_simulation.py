@@ -37,7 +37,7 @@ def folder() -> Iterator[Path]:
         yield made
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))  # and in CI three hundred, by `make simulate`
 def test_what_is_promised_holds(seed: int, folder: Path) -> None:
     verdict = run_seed(seed, folder)
     assert verdict.violations == [], "\n".join(verdict.lines)

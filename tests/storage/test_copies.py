@@ -13,6 +13,7 @@ import pytest
 from storage import copies, files, restores, tasks
 from storage.database import Database, open_database
 from storage.errors import StorageError
+from storage.inspection import inspect
 from tests.storage.builders import NOW, finished, plant, task
 from tests.storage.conftest import Clock, opened
 
@@ -106,6 +107,12 @@ async def test_a_copy_takes_the_databases_place_and_what_was_there_goes_aside(tm
         assert await database.read(restores.copied_at) == AT
 
 
+async def test_a_copy_of_a_copy_is_as_old_as_the_first(tmp_path: Path, clock: Clock) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    copies.restore(copy, path, now=NOW)
+    assert copies.back_up(path, tmp_path / "again.db", now=NOW + 1).copied_at == AT  # nobody has served it since
+
+
 async def test_a_copy_can_be_put_where_nothing_is_left(tmp_path: Path, clock: Clock) -> None:
     path, copy = await brought_back(tmp_path, clock)
     path.unlink()
@@ -117,7 +124,7 @@ async def test_nothing_is_put_in_the_place_of_a_database_that_is_served(tmp_path
     path, copy = await brought_back(tmp_path, clock)
     lock = files.claim(str(path))
     try:
-        with pytest.raises(StorageError, match="is served by process"):
+        with pytest.raises(StorageError, match=f"is served by process {os.getpid()}. Stop it first"):
             copies.restore(copy, path, now=NOW)
     finally:
         os.close(lock)
@@ -155,6 +162,42 @@ async def test_what_is_no_sound_copy_is_refused_and_changes_nothing(tmp_path: Pa
         copies.restore(copy, path, now=NOW)
     assert (count(path), path.read_bytes()) == (2, before)
     assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+def words_that_are_no_text(path: Path) -> None:
+    """Damage that SQLite quotes when it refuses, and Python cannot decode then."""
+    whole = path.read_bytes()
+    assert b"CREATE TABLE tasks" in whole
+    path.write_bytes(whole.replace(b"CREATE TABLE tasks", b"CREATE TA\xf1\xf1E tasks"))
+
+
+async def test_whichever_page_of_a_database_is_damaged_a_copy_of_it_is_refused_or_made_and_nothing_is_left(
+    tmp_path: Path, clock: Clock
+) -> None:
+    _, copy = await brought_back(tmp_path, clock)
+    whole, refused = copy.read_bytes(), 0
+    for at in range(0, len(whole), 3 * 4096):
+        copy.write_bytes(whole[:at] + b"\x00\xa5\xff" * 1365 + b"\x00" + whole[at + 4096 :])
+        try:
+            copies.back_up(copy, tmp_path / "other.db", now=AT, replace=True)
+        except StorageError:
+            refused += 1
+    assert refused > 20
+    copy.write_bytes(whole)
+    words_that_are_no_text(copy)
+    with pytest.raises(StorageError, match="cannot be copied"):
+        copies.back_up(copy, tmp_path / "other.db", now=AT, replace=True)
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+async def test_a_copy_takes_the_place_of_a_database_whose_damage_is_no_text(tmp_path: Path, clock: Clock) -> None:
+    path, copy = await brought_back(tmp_path, clock)
+    words_that_are_no_text(path)
+    with pytest.raises(StorageError, match="cannot be read"):
+        await inspect(f"sqlite:///{path}", clock=clock)
+    made = copies.restore(copy, path, now=NOW)
+    assert made.aside is not None
+    assert count(path) == 1
 
 
 async def test_a_copy_of_a_newer_release_is_refused(tmp_path: Path, clock: Clock) -> None:

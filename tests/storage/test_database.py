@@ -155,7 +155,7 @@ async def test_after_closing_nothing_is_accepted(database: Database) -> None:
 
 
 async def test_closing_twice_is_closing(database: Database) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(database.close(), database.close())
         await database.close()
 

@@ -42,7 +42,7 @@ async def under_way(database: Database, *told: Event) -> AsyncIterator[None]:
         await go_on.wait()
 
     writing = asyncio.create_task(database.write(unit))
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), 30)
     try:
         yield
     finally:

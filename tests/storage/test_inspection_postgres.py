@@ -11,9 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from storage import inspection, migrate
+from storage import inspection, inspection_postgres, migrate, projects
 from storage.database import open_database
 from storage.errors import StorageError, Unavailable
+from tests.storage.builders import project
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +100,59 @@ async def test_a_role_is_let_serve_by_who_migrates_for_it(empty: str) -> None:
     await order(empty, f"DROP OWNED BY {ROLE}")
     with pytest.raises(StorageError, match="Make it: CREATE ROLE"):
         await inspection.bring_up(empty, clock=clock, role="nobody_at_all")
+
+
+async def test_a_database_that_others_use_too_has_a_schema_of_ours(empty: str) -> None:
+    """Their tables are not ours to grant, nor to complain about; theirs may have the names of ours."""
+    theirs = "CREATE TABLE strange (x int); CREATE TABLE tasks (x int); CREATE SCHEMA relay"
+    await order(empty, f"CREATE ROLE {ROLE} LOGIN; {theirs}")
+    ours = f"{empty}&search_path=relay"
+    await inspection.bring_up(ours, clock=clock, role=ROLE)
+    seen = await inspection.inspect(as_role(ours), clock=clock)
+    assert (seen.schema, seen.lacking, seen.timeouts) == (seen.newest, (), migrate.TIMEOUTS)
+    database = await open_database(as_role(ours), clock=clock)
+    try:
+        await database.write(lambda tx: projects.insert(tx, project("prj_a")))
+    finally:
+        await database.close()
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await order(as_role(empty), "SELECT * FROM public.tasks")
+    await order(empty, f"DROP OWNED BY {ROLE}")
+
+
+async def test_who_was_not_let_serve_does_not_move_the_feed(empty: str) -> None:
+    await order(empty, f"CREATE ROLE {ROLE} LOGIN")
+    await inspection.bring_up(empty, clock=clock)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await order(as_role(empty), "SELECT feed_go_on(1::bigint << 60)")
+    await inspection.bring_up(empty, clock=clock, role=ROLE)
+    await order(as_role(empty), "SELECT feed_go_on(1)")
+    await order(empty, f"DROP OWNED BY {ROLE}")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_hold_every_character_is_refused(empty: str, encoding: str) -> None:
+    name = urlsplit(empty).path.strip("/")
+    template = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    server = urlunsplit(urlsplit(empty)._replace(path="/postgres"))
+    await order(server, f"DROP DATABASE {name}")
+    await order(server, f"CREATE DATABASE {name} {template}")
+    with pytest.raises(StorageError, match=f"{encoding}. Make it anew: createdb --encoding=UTF8"):
+        await inspection.bring_up(empty, clock=clock)
+
+
+async def test_a_migration_takes_as_long_as_it_takes(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection_postgres, "ANSWER_SECONDS", 0.2)
+    link = await asyncpg.connect(empty)
+    try:
+        async with link.transaction():
+            await link.execute(migrate.ONE_MIGRATOR)
+            waiting = asyncio.create_task(inspection.bring_up(empty, clock=clock))
+            done, _ = await asyncio.wait([waiting], timeout=0.8)
+            assert not done
+        assert await waiting
+    finally:
+        await link.close()
 
 
 async def test_a_server_that_is_not_there_and_a_database_that_is_not_are_told_apart(empty: str) -> None:

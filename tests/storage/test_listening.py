@@ -13,7 +13,7 @@ from storage.wakeups import EVERYTHING, Hint
 
 pytestmark = pytest.mark.slow
 
-SECONDS = 10.0
+SECONDS = 60.0
 CUT = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
      WHERE datname = current_database() AND application_name = 'taskrelay'
@@ -95,7 +95,7 @@ async def test_a_line_that_is_cut_is_made_again_and_says_that_something_was_miss
     one, other = ears
     link = await asyncpg.connect(postgres_database)
     try:
-        assert await link.fetchval(CUT) == 2
+        assert await link.fetchval(CUT) >= 2
     finally:
         await link.close()
     one.line.tell(task(7))

@@ -44,6 +44,7 @@ def delivered(id: str = "dlv_1", *, was: int = 0, **more: object) -> Settled:
     row: dict[str, object] = {
         "delivery_id": id,
         "was": was,
+        "since": None,
         "status": DeliveryStatus.DELIVERED.value,
         "due_at": None,
         "attempt": attempt(id, was + 1),
@@ -166,6 +167,30 @@ async def test_a_delivery_is_restarted_whatever_became_of_it(database: Database,
     assert await restart("prj_1") == "ep_1"
     [found] = await database.read(lambda tx: outbox.due(tx, "ep_1", now=NOW, batch=9, again=True))
     assert (found.attempts, found.spent, found.since) == (10, 10, NOW)
+
+
+@pytest.mark.parametrize("status", [DeliveryStatus.PENDING, DeliveryStatus.EXHAUSTED])
+async def test_an_attempt_that_a_restart_overtook_counts_and_decides_nothing(
+    database: Database, status: DeliveryStatus
+) -> None:
+    await owe(database, *(delivery(id, attempts=9, due_at=PAST, created_at=PAST) for id in ("dlv_1", "dlv_2")))
+    await database.write(lambda tx: outbox.restart(tx, "dlv_1", "prj_1", now=NOW))
+    results = [delivered(id, was=9, since=PAST, status=status.value, due_at=FUTURE) for id in ("dlv_1", "dlv_2")]
+    assert await database.write(lambda tx: outbox.settle(tx, results, now=NOW + 1)) == 2
+    assert await states(database) == {
+        "dlv_1": ("pending", 10, NOW, NOW + 1),
+        "dlv_2": (status.value, 10, FUTURE, NOW + 1),
+    }
+    [found] = await database.read(lambda tx: outbox.due(tx, "ep_1", now=NOW, batch=9, again=True))
+    assert (found.id, found.attempts, found.spent, found.since) == ("dlv_1", 10, 10, NOW)
+    assert len(await history(database)) == 2
+
+
+async def test_what_a_restarted_delivery_was_for_may_be_done_by_the_attempt_before(database: Database) -> None:
+    await owe(database, delivery("dlv_1", due_at=PAST, created_at=PAST))
+    await database.write(lambda tx: outbox.restart(tx, "dlv_1", "prj_1", now=NOW))
+    assert await database.write(lambda tx: outbox.settle(tx, [delivered()], now=NOW + 1)) == 1
+    assert (await states(database))["dlv_1"][0] == "delivered"
 
 
 async def test_the_next_due_time_is_of_what_is_pending(database: Database) -> None:

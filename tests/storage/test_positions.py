@@ -104,8 +104,9 @@ async def test_it_goes_on_once_and_never_back(url: str, link: Any) -> None:
 
 async def test_a_role_that_only_serves_may_have_it_go_on(url: str, link: Any) -> None:
     await link.execute(
-        "DROP ROLE IF EXISTS taskrelay_serves; CREATE ROLE taskrelay_serves; SET ROLE taskrelay_serves;"
-        f"SELECT feed_go_on({FAR}); RESET ROLE; DROP ROLE taskrelay_serves"
+        "DROP ROLE IF EXISTS taskrelay_serves; CREATE ROLE taskrelay_serves;"
+        "GRANT EXECUTE ON FUNCTION feed_go_on(bigint) TO taskrelay_serves; SET ROLE taskrelay_serves;"
+        f"SELECT feed_go_on({FAR}); RESET ROLE; DROP OWNED BY taskrelay_serves; DROP ROLE taskrelay_serves"
     )
     assert await link.fetchval("SELECT feed_bound()") > FAR
 

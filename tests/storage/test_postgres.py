@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from storage import migrate, projects
+from storage import migrate, postgres, projects
 from storage.database import Connection
 from storage.errors import Duplicate, StorageError, Unavailable
 from storage.postgres import PostgresDatabase
@@ -20,6 +20,15 @@ ADD = "UPDATE projects SET forgotten = forgotten + 1 WHERE id = :id"
 KILL = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
      WHERE datname = current_database() AND application_name = 'taskrelay' AND pid <> pg_backend_pid()
+"""
+
+# Waits until all sessions but this one are gone, no longer than a statement may take.
+ALONE = """
+    DO $$ BEGIN
+        WHILE EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name = 'taskrelay' AND datname = current_database()) LOOP
+            PERFORM pg_sleep(0.01), pg_stat_clear_snapshot();
+        END LOOP;
+    END $$
 """
 
 
@@ -141,7 +150,8 @@ async def test_a_value_that_cannot_be_sent_fails_alone_and_at_once(
     else:
         params = {"value": value, "name": "n"}
     units = [one.write(lambda tx: tx.fetch(ADD, {"id": "prj_b"})) for _ in range(5)]
-    async with asyncio.timeout(5):  # an outage would be waited for twice as long
+    one._groups._patience = 600.0
+    async with asyncio.timeout(60):  # an outage would be waited for ten times as long
         outcomes = await asyncio.gather(*units, one.write(lambda tx: tx.fetch(wrong, params)), return_exceptions=True)
     assert type(outcomes[-1]) is StorageError
     assert await forgotten(one) == {"prj_a": 0, "prj_b": 5}
@@ -225,4 +235,40 @@ async def test_the_time_outs_of_the_role_hold_for_every_connection(address: str)
         for name, value in migrate.TIMEOUTS.items():
             assert await database.read(lambda tx, name=name: tx.fetch(f"SHOW {name}")) == [(value,)]  # type: ignore[misc]
     finally:
+        await database.close()
+
+
+async def test_a_migration_that_changes_a_column_fails_nobody_who_had_prepared_its_statements(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old and new release serve side by side, and a plan of before is refused: on a new connection it is made anew."""
+    monkeypatch.setattr(postgres, "READ_PATIENCE_SECONDS", 60.0)
+    database = await PostgresDatabase.open(address)
+    admin = await asyncpg.connect(address)
+
+    async def asked(tx: Connection) -> list[tuple[object, ...]]:
+        return await tx.fetch("SELECT forgotten FROM projects WHERE id = :id", {"id": "prj_1"})
+
+    try:
+        await database.write(lambda tx: projects.insert(tx, project()))
+        for change in ("numeric", "bigint"):
+            assert [await database.read(asked), await database.write(asked)] == [[(0,)], [(0,)]]
+            await admin.execute(f"ALTER TABLE projects ALTER COLUMN forgotten TYPE {change}")
+        assert [await database.read(asked), await database.write(asked)] == [[(0,)], [(0,)]]
+    finally:
+        await admin.execute("ALTER TABLE projects ALTER COLUMN forgotten TYPE bigint")
+        await admin.close()
+        await database.close()
+
+
+async def test_a_server_that_ends_idle_sessions_is_no_outage(address: str) -> None:
+    database = await PostgresDatabase.open(f"{address}&idle_session_timeout=50ms")
+    admin = await asyncpg.connect(address)
+    try:
+        for n in range(3):
+            await database.write(lambda tx, n=n: projects.insert(tx, project(f"prj_{n}")))  # type: ignore[misc]
+            assert len(await database.read(lambda tx: tx.fetch("SELECT id FROM projects"))) == n + 1
+            await admin.execute(ALONE)
+    finally:
+        await admin.close()
         await database.close()

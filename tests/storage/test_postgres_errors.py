@@ -4,8 +4,8 @@ import asyncpg
 import pytest
 from asyncpg.exceptions import _base
 
-from storage.errors import Busy, CommitUnknown, Duplicate, Full, Missing, StorageError, Unavailable
-from storage.postgres_errors import away, passes, translated
+from storage.errors import Busy, CommitUnknown, Duplicate, Full, Missing, StorageError, Unavailable, Unreached
+from storage.postgres_errors import away, passes, silent, translated
 
 AWAY = [
     asyncpg.AdminShutdownError("terminating connection due to administrator command"),
@@ -65,3 +65,22 @@ def test_what_is_no_drivers_error_stays_what_it_is() -> None:
     mine = LookupError("mine")
     assert translated(mine) is mine
     assert not passes(mine)
+
+
+@pytest.mark.parametrize(
+    ("cause", "may_pass", "said_nothing"),
+    [
+        (asyncpg.TooManyConnectionsError("full"), True, False),
+        (ConnectionRefusedError(), True, False),
+        (TimeoutError(), True, True),
+        (asyncpg.InvalidPasswordError("no"), False, False),
+        (None, False, False),
+    ],
+)
+def test_a_connection_that_cannot_be_had_is_judged_by_what_was_in_its_way(
+    cause: Exception | None, may_pass: bool, said_nothing: bool
+) -> None:
+    error = Unreached("in words")
+    error.__cause__ = cause
+    assert (away(error), passes(error), silent(error)) == (may_pass, may_pass, said_nothing)
+    assert isinstance(translated(error), Unavailable) and "in words" in str(translated(error))

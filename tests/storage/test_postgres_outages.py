@@ -15,11 +15,13 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from storage import migrate, postgres, projects
+from storage import connecting, lanes, migrate, postgres, projects
 from storage.database import Connection
 from storage.errors import CommitUnknown, Unavailable
 from storage.postgres import PostgresDatabase
+from storage.records import LaneKind
 from tests.chaos.server import Server, serving
+from tests.postgres import database as new_database
 from tests.storage.builders import project
 from tests.storage.conftest import emptied
 from tests.wires import Wire
@@ -28,6 +30,9 @@ pytestmark = pytest.mark.slow
 
 TOTAL = "prj_total"
 ADD = "UPDATE projects SET forgotten = forgotten + 1 WHERE id = :id"
+CUT = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 COUNT = "SELECT forgotten FROM projects WHERE id = :id"
 ROLE = "taskrelay_crowded"
 
@@ -78,6 +83,17 @@ async def run(address: str, *commands: str) -> None:
     try:
         for command in commands:
             await link.execute(command)
+    finally:
+        await link.close()
+
+
+async def burned(address: str, numbers: int) -> int:
+    """The number of a transaction, so many later."""
+    link = await asyncpg.connect(address)
+    try:
+        for _ in range(numbers):
+            await link.execute("SELECT pg_current_xact_id()")
+        return int(await link.fetchval("SELECT pg_current_xact_id()::text"))
     finally:
         await link.close()
 
@@ -190,6 +206,8 @@ async def test_a_server_without_a_free_connection_is_waited_for_and_then_an_outa
             await database.write(lambda tx: tx.fetch(ADD, {"id": TOTAL}))
         with pytest.raises(Unavailable):
             await total(database)
+        database._groups._patience = 60.0
+        monkeypatch.setattr(postgres, "READ_PATIENCE_SECONDS", 60.0)
         writing = asyncio.create_task(database.write(lambda tx: tx.fetch(ADD, {"id": TOTAL})))
         reading = asyncio.create_task(total(database))
         await asyncio.sleep(0)
@@ -215,7 +233,7 @@ async def test_what_a_stopped_client_had_locked_is_free_again_and_it_writes_once
             await asyncio.sleep(0.01)
         began = time.monotonic()
         await database.write(lambda tx: tx.fetch(ADD, {"id": TOTAL}))
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 9.0  # and not for as long as it is patient
         os.kill(client.pid, signal.SIGCONT)
         assert await client.wait() == 0
         assert await total(database) == 2
@@ -229,8 +247,9 @@ async def test_what_a_stopped_client_had_locked_is_free_again_and_it_writes_once
 async def test_a_server_that_says_nothing_is_an_outage_in_bounded_time_and_no_reason_to_start_again(
     address: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, seconds in (("ANSWER", 1.0), ("CONNECT", 0.5), ("PATIENCE", 0.8)):
+    for name, seconds in (("ANSWER", 5.0), ("CLOSE", 0.5), ("PATIENCE", 4.5)):
         monkeypatch.setattr(postgres, f"{name}_SECONDS", seconds)
+    monkeypatch.setattr(connecting, "CONNECT_SECONDS", 2.5)
     database = await begun(wired(address, wire))
     try:
         under_way = asyncio.Event()
@@ -245,7 +264,9 @@ async def test_a_server_that_says_nothing_is_an_outage_in_bounded_time_and_no_re
         await under_way.wait()
         behind = [database.write(lambda tx: tx.fetch(ADD, {"id": TOTAL})) for _ in range(20)]
         outcomes = await asyncio.gather(first, total(database), *behind, return_exceptions=True)
-        assert time.monotonic() - began < 1.4  # the seconds for an answer, once
+        assert (
+            time.monotonic() - began < 9.3
+        )  # the seconds for an answer, once: not twice, nor with patience after them
         assert {type(outcome) for outcome in outcomes} == {Unavailable}
         wire.silent = False
         await database.write(lambda tx: tx.fetch(ADD, {"id": TOTAL}))
@@ -270,3 +291,64 @@ async def test_a_commit_whose_answer_never_comes_is_asked_after_on_another_conne
         assert wire.swallowed
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize("how", ["by a new connection", "behind a pooler", "by others that went on"])
+async def test_a_server_that_has_lost_what_it_committed_is_written_to_no_more(
+    server: Server, address: str, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after the promotion of a standby that was behind: the name leads to a server whose numbers are lower, or were just now."""
+    name = urlsplit(address).path.strip("/")
+    behind = await new_database(server.url.replace("/chaos", "/postgres"), name)
+    while await burned(address, 100) < await burned(behind, 0) + 50:
+        pass
+    folder = parse_qs(urlsplit(address).query)["host"][0]
+    async with Wire(f"{folder}/.s.PGSQL.5432") as wire:
+        database = await begun(wired(address, wire))
+        there = None
+        try:
+            await database.write(arrival)
+            if how == "behind a pooler":
+                there = await PostgresDatabase.open(behind)
+                database._link, there._link = there._link, database._link  # what a pooler does between two transactions
+            else:
+                wire.lead_to(server.socket_path)
+                await run(address, CUT)
+            if how == "by others that went on":
+                past = await burned(address, 0)
+                while await burned(behind, 0) < past:
+                    await run(behind, *["BEGIN; SELECT pg_current_xact_id(); ROLLBACK"] * 50)
+            for _ in range(2):
+                with pytest.raises(Unavailable, match="taskrelay db restored"):
+                    await database.write(lambda tx: projects.insert(tx, project("prj_late")))
+            assert [one.levelname for one in caplog.records if "older copy" in one.message] == ["CRITICAL"]
+            assert await rows_of(behind, "SELECT 1 FROM projects") == []
+        finally:
+            await database.close()
+            if there is not None:
+                await there.close()
+
+
+async def test_a_crash_that_forgets_a_commit_of_nothing_is_no_loss(server: Server) -> None:
+    """It has a number, and is not synced: after the crash the number is somebody else's."""
+    database = await PostgresDatabase.open(await new_database(server.url.replace("/chaos", "/postgres"), "idle"))
+    try:
+        await database.write(arrival)
+        for _ in range(20):
+            await database.write(lambda tx: tx.fetch(COUNT, {"id": TOTAL}))
+        await server.restart("immediate")
+        await database.write(arrival)
+    finally:
+        await database.close()
+
+
+async def arrival(tx: Connection) -> None:
+    await lanes.arrive(tx, {(LaneKind.ENDPOINT, "ep_1"): 1})
+
+
+async def rows_of(address: str, text: str) -> list[tuple[object, ...]]:
+    link = await asyncpg.connect(address)
+    try:
+        return [tuple(row) for row in await link.fetch(text)]
+    finally:
+        await link.close()

@@ -63,14 +63,14 @@ def pooler(postgres_server: str) -> Iterator[int]:
     other_user = {"user": os.stat(folder).st_uid} if os.geteuid() == 0 else {}  # the server's: its socket is private
     running = subprocess.Popen([program, "-q", str(here / "pgbouncer.ini")], **other_user)  # type: ignore[call-overload]
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not listens(port):
             assert running.poll() is None and time.monotonic() < deadline, (here / "log").read_text()
             time.sleep(0.02)
         yield port
     finally:
         running.terminate()
-        running.wait(10)
+        running.wait(60)
         shutil.rmtree(here)
 
 
@@ -145,7 +145,7 @@ async def test_a_row_that_somebody_keeps_locked_is_waited_for_no_longer_than_agr
             began = time.monotonic()
             with pytest.raises(Busy):
                 await one.write(lambda tx: tx.fetch(ADD, {"id": "prj_a"}))
-            assert time.monotonic() - began < 4.0
+            assert time.monotonic() - began < 9.0  # the server itself lets nobody wait for more than 2 s at a time
     finally:
         await link.close()
 

@@ -38,6 +38,15 @@ async def test_one_without_overlap_signs_nothing_more(database: Database) -> Non
     assert await live(database, NOW) == [("second", None)]
 
 
+async def test_one_without_overlap_ends_what_earlier_rotations_left_as_well(database: Database) -> None:
+    await plant(database, project("prj_2", secret="theirs"))
+    assert await rotate(database, "second", NOW, 100)
+    assert await rotate(database, "third", NOW + 1, 100)
+    assert await rotate(database, "fourth", NOW + 2, 0)
+    assert await live(database, NOW + 2) == [("fourth", None)]
+    assert await live(database, NOW + 2, "prj_2") == [("theirs", None)]
+
+
 async def test_only_so_many_old_ones_are_kept_and_retired_ones_go(database: Database) -> None:
     await plant(database)
     for n in range(5):

@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import pytest
 
-from storage import tasks
+from storage import answers, books, ends, erasing, lanes, load, retention, tasks
 from storage.dialect import postgres
 from tests.postgres import database
 from tests.storage.builders import ACCOUNT, NOW, PAST, PROJECT
@@ -25,7 +25,7 @@ Link: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 FINISHED = 30_000  # rows of each sort that are over
 SMALL = 300  # rows that a plan may read one after another: what is due, and the parties there are
 # Tables of the big sort; the others have a row for each party or person.
-BIG = ("tasks", "submissions", "observations", "audit", "events", "deliveries", "lanes")
+BIG = ("tasks", "submissions", "observations", "audit", "events", "deliveries", "lanes", "answers", "bookings")
 
 TASKS = """
     INSERT INTO tasks (id, project_id, account, provider, model, status, input, provider_options, fallbacks, metadata, outputs, late,
@@ -78,7 +78,43 @@ FILL = [
     SELECT 'endpoint', replace(id, 'task', 'ep'), 0, 0, CASE WHEN finished_at IS NULL THEN :past END
       FROM tasks WHERE project_id = :project
     """,
+    """
+    INSERT INTO answers (id, project_id, route, asked_as, number, fingerprint, asked_at, least, most, status, task_id, keep_until)
+    SELECT 'ans_' || n, :project, 'POST /v1/tasks', CASE WHEN n % 2 = 0 THEN 'sdk' ELSE 'key-' || n END, n, 'f', :now, 1, 1, 202,
+           'task_f' || n, :now
+      FROM generate_series(1, :finished) n
+    """,
+    """
+    INSERT INTO bookings (project_id, task_id, version, slot, amount)
+    SELECT CASE WHEN n <= 30 THEN :project ELSE 'prj_' || n % 18 + 2 END, 'task_f' || n, 1, 'open', '1' FROM generate_series(1, :finished) n
+    """,
 ]
+
+# Beside those that both engines are asked: what only this one plans otherwise than one thinks.
+ASKED = {"project_id": PROJECT, "route": "POST /v1/tasks", "asked_as": "sdk", "number": 4, "task_id": "task_f4"}
+TRIED = {**ASKED, "above": FINISHED - 200, "since": 0, "try": 2, "asked_at": 0}
+WINDOW = {"after": "", "below": "zz", "batch": 20, "before": NOW, "settled_before": NOW}
+MORE: dict[str, tuple[str, Mapping[str, object]]] = {
+    "retention.TASKS": (retention.TASKS, WINDOW),
+    "retention.ENDED": (retention.ENDED, WINDOW),
+    "retention.ENDED_OF": (retention.ENDED_OF, {**WINDOW, "ids": IDS}),
+    "retention.EVENTS": (retention.EVENTS, {**WINDOW, "after": -1}),
+    "ends.LATEST": (ends.LATEST, {"since": 0, "most": 100}),
+    "ends.OLDEST": (ends.OLDEST, {"most": 100}),
+    "answers.FIND": (answers.FIND, ASKED),
+    "answers.CANDIDATE": (answers.CANDIDATE, TRIED),
+    "answers.NEXT_NUMBER": (answers.NEXT_NUMBER, ASKED),
+    "erasing.CLEAR_ANSWERS": (erasing.CLEAR_ANSWERS, ASKED),
+    "books.SUMS": (books.SUMS, {"id": PROJECT}),
+    "books.WAITING": (books.WAITING, {"id": PROJECT}),
+    "books.TAKE": (books.TAKE, {"id": PROJECT}),
+    "books.UNBOOKED_OPEN": (books.UNBOOKED_OPEN, {"id": PROJECT, "after": "", "batch": 100}),
+    "lanes.POLICY": (lanes.POLICY, {"project_id": PROJECT, "account": ACCOUNT, "most": 100}),
+    "load.WAITING": (load.WAITING, {"now": NOW, "most": 100}),
+    "load.OLDEST_DELIVERY": (load.OLDEST_DELIVERY, {"now": NOW, "most": 100}),
+    "load.BREAKERS": (load.BREAKERS, {"most": 100}),
+    "load.OPEN_TASKS": (load.OPEN_TASKS, {"account": ACCOUNT, "most": 100}),
+}
 
 
 async def fill(url: str) -> None:
@@ -168,7 +204,11 @@ def reads(node: Mapping[str, Any]) -> int:
 
 
 @pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
-@pytest.mark.parametrize(("text", "params"), [(text, params) for text, params, _ in HOT.values()], ids=HOT)
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [*((text, params) for text, params, _ in HOT.values()), *MORE.values()],
+    ids=[*HOT, *MORE],
+)
 async def test_a_hot_query_reads_no_more_than_what_is_due(
     link: Link, text: str, params: Mapping[str, object], mode: str
 ) -> None:
@@ -191,3 +231,14 @@ async def test_ids_are_locked_in_their_order(link: Link) -> None:
         kinds = [node["Node Type"] for node in undone.value.found]
         assert kinds[0] == "LockRows", kinds  # above what sorts, and not below
         assert "Sort" in kinds[1] or undone.value.found[1].get("Index Name") == "tasks_pkey", kinds
+
+
+async def test_lanes_are_locked_in_their_order_before_any_is_extended(link: Link) -> None:
+    """An update takes them as it finds them, and arrivals of other replicas in the order of their names."""
+    for mode in ("force_generic_plan", "force_custom_plan"):
+        with pytest.raises(Undone) as undone:
+            await explained(link, lanes.HEARTBEAT, {"owner": "a", "now": NOW, "ttl": 60}, mode)
+        kinds = [node["Node Type"] for node in undone.value.found]
+        assert "LockRows" in kinds, kinds
+        below = undone.value.found[kinds.index("LockRows") + 1]
+        assert below["Node Type"] == "Sort" or below.get("Index Name") == "lanes_pkey", below

@@ -27,6 +27,16 @@ URL = "postgresql://relay:very-secret@db.example.org:5433/tasks?sslmode=prefer"
         (asyncpg.TooManyConnectionsError("too many clients already"), "has no connection left", True),
         (asyncpg.CannotConnectNowError("the database system is starting up"), "is not ready", True),
         (asyncpg.InsufficientPrivilegeError("permission denied for table"), "user relay may not use it", False),
+        (
+            asyncpg.ReadOnlySQLTransactionError("it is a standby"),
+            "is a standby, and only reads. Name the primary",
+            True,
+        ),
+        (
+            asyncpg.UndefinedObjectError('unrecognized configuration parameter "channel_binding"'),
+            'no such setting: unrecognized configuration parameter "channel_binding". Take it out',
+            False,
+        ),
         (socket.gaierror(-2, "Name or service not known"), "the name has no address", True),
         (TimeoutError(), "does not answer in time", True),
         (ConnectionError("PostgreSQL server at … rejected SSL upgrade"), "has no TLS. Drop sslmode", False),

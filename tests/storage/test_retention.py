@@ -74,6 +74,32 @@ async def test_what_is_owed_again_in_between_is_not_removed(database: Database) 
     assert await database.read(lambda tx: retention.forgotten(tx, "prj_1")) == second
 
 
+async def test_an_end_that_may_still_change_is_not_removed_though_the_page_said_it_could_be(database: Database) -> None:
+    young, old = (finished(f"task_{at}", final_at=None, finished_at=NOW - at) for at in (9, 10))
+    await plant(database, young, old)
+    assert await database.write(lambda tx: retention.delete_tasks(tx, [young.id, old.id], WINDOW)) == 1
+    assert await database.read(lambda tx: tx.fetch("SELECT id FROM tasks")) == [(young.id,)]
+
+
+async def test_an_event_of_no_task_that_is_owed_again_in_between_stays(database: Database) -> None:
+    """And a test, which stands in no feed, moves no place in it."""
+
+    async def unit(tx: Connection) -> tuple[int, object]:
+        told = [event("evt_1", task_id=None), event("evt_2", task_id=None), event("evt_3", task_id=None, test=True)]
+        pending = delivery("dlv_1", event_id="evt_1", task_id=None, status=DeliveryStatus.PENDING)
+        await outbox.publish(tx, told, [pending])
+        looked = await retention.told(tx, before=NOW, after=0, batch=10)
+        assert [(one.id, one.over) for one in looked] == [("evt_1", False), ("evt_2", True), ("evt_3", True)]
+        second = await place(tx, "evt_2")
+        return await retention.delete_told(tx, looked), second
+
+    await plant(database)
+    removed, second = await database.write(unit)
+    assert removed == 2
+    assert await database.read(lambda tx: tx.fetch("SELECT id FROM events")) == [("evt_1",)]
+    assert await database.read(lambda tx: retention.forgotten(tx, "prj_1")) == second
+
+
 async def test_the_place_up_to_which_the_feed_is_forgotten_never_goes_back(database: Database) -> None:
     await plant(database, finished("task_1"), finished("task_2"))
 

@@ -108,7 +108,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     ),
 }
 
-ACCEPT: Final = constant(True, "That both may be charged.")
+ACCEPT: Final = constant(True, "That both may be charged, also past the project's budget.")
 _NAME: Final[dict[str, Any]] = TypeAdapter(Name).json_schema()
 WHICH: Final = {
     **closed(

@@ -47,7 +47,7 @@ BUDGET: Final[Mapping[str, Schema]] = {
 WISHES: Final[Mapping[str, Schema]] = {
     "name": {"type": "string", "minLength": 1, "maxLength": 128, "description": "What it is called."},
     "on_ambiguous": word("What happens to a purchase of unknown fate, of tasks made from now on.", OnAmbiguous),
-    "possible_double_charge": constant(True, "That both may be charged: belongs to `resubmit`."),
+    "possible_double_charge": constant(True, "That both may be charged, also past the budget: belongs to `resubmit`."),
     "budget": or_null(closed("What its tasks may come to; null: anything.", BUDGET, needed=BUDGET)),
     "max_open_tasks": or_null(within("How many may be open at a time; null: any number.", 1, MOST_OPEN)),
 }
@@ -63,13 +63,15 @@ STANDING: Final = maybe(
         },
     )
 )
+# What `false` says, which is no schema to openapi-python-client 0.29: it makes no client of a document with one.
+NEVER: Final[Schema] = {"not": {}}
 # A second charge is accepted in so many words or not at all.
 POLICY: Final[Schema] = {
     "oneOf": [
-        {"properties": {"on_ambiguous": False, "possible_double_charge": False}},
+        {"properties": {"on_ambiguous": NEVER, "possible_double_charge": NEVER}},
         {
             "required": ["on_ambiguous"],
-            "properties": {"on_ambiguous": {"const": "hold"}, "possible_double_charge": False},
+            "properties": {"on_ambiguous": {"const": "hold"}, "possible_double_charge": NEVER},
         },
         {
             "required": ["on_ambiguous", "possible_double_charge"],

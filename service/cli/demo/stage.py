@@ -147,7 +147,7 @@ async def run_once(
             running.kill()
             await running.wait()
     if running.returncode not in fine or not out:
-        raise StageError(f"taskrelay {' '.join(command[:2])} failed: {err.decode(errors='replace').strip()}")
+        raise StageError(f"taskrelay {' '.join(command[:2])} failed: {_detail(err.decode(errors='replace').strip())}")
     document: Mapping[str, Any] = json.loads(out)
     return document
 
@@ -229,7 +229,15 @@ def _facts(line: bytes) -> Mapping[str, object] | None:
 
 def _last_words(log: Path) -> str:
     words = log.read_text(errors="replace").strip().splitlines()
-    return words[-1] if words else "nothing"
+    return _detail(words[-1]) if words else "nothing"
+
+
+def _detail(said: str) -> str:
+    """Of an error that was told as a document, its words."""
+    try:
+        return str(json.loads(said)["error"]["detail"])
+    except (ValueError, TypeError, KeyError):
+        return said
 
 
 async def _end(child: Child) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,7 +30,7 @@ START = "taskrelay serve, then taskrelay doctor again"
 
 
 async def look(settings: Settings, seen: Seen) -> list[Finding]:
-    """One finding, or none where nobody could push anyway."""
+    """Whether a push gets through, and how we take whoever stands in between; nothing where nobody could push anyway."""
     import httpx
 
     if settings.public_url is None:
@@ -49,7 +50,16 @@ async def look(settings: Settings, seen: Seen) -> list[Finding]:
         return [_unless_stopped(found, seen, "refused" in text)]
     took = round((time.monotonic() - began) * 1000)
     found = _judge(reply, body, token, seen.tokens, settings.public_url, took)
-    return [_unless_stopped(found, seen, reply.status_code in (502, 503, 504))]
+    among = _document(reply) if found.grade is Grade.FINE else {}
+    return [_unless_stopped(found, seen, reply.status_code in (502, 503, 504)), *_proxied(among)]
+
+
+def _proxied(said: Mapping[str, Any]) -> Iterator[Finding]:
+    """A proxy that nobody named. Told by what it wrote into the probe, which named no client: one that writes nothing is not seen."""
+    if said.get("unbelieved_proxy") is True:
+        peer = visible(str(said.get("client")))[:60]
+        text = f"it comes through a proxy at {peer} that is not among TRUSTED_PROXIES: all its clients share one address's limits"
+        yield note(ABOUT, text, f"TASKRELAY_TRUSTED_PROXIES={peer}   (if nobody but your own proxy dials from there)")
 
 
 def _unless_stopped(found: Finding, seen: Seen, nobody: bool) -> Finding:

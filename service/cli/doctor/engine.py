@@ -63,7 +63,7 @@ def _server(seen: Inspected) -> Iterator[Finding]:
         yield wrong(ABOUT, f"{', '.join(off)} of {seen.role} is off: a statement could hang for ever", MIGRATE)
     if seen.lacking:
         text = f"user {seen.role} may not read and write {', '.join(seen.lacking)}"
-        fix = f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {seen.role};"
+        fix = f"taskrelay db migrate --role {seen.role}   (as the owner of the tables)"
         yield wrong(ABOUT, text, fix)
     if seen.connections is not None and seen.most_connections is not None:
         text = f"{seen.connections} connections are ours, of {seen.most_connections} it allows in all"

@@ -24,13 +24,15 @@ OLDEST_PYTHON = (3, 11)
 # CVE-2024-4032: older ipaddress tables call some private ranges public. Ours are our own; whatever else runs here uses Python's.
 MENDED_PYTHON = {(3, 11): 10, (3, 12): 4}
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
-SPARE_FILES = 200  # database, log, listening socket, clients of the API
+SPARE_FILES = 200  # database, log, listening socket, connections to providers
+TURNED_AWAY = 128  # past MAX_CONNECTIONS, that are still told so
+MORE_FILES = "ulimit -n 65536   (systemd: LimitNOFILE=65536)"
 FULL_BYTES, LOW_BYTES = 200_000_000, 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """`files`: how many may be open at once. `free`: bytes on the database's disk, None where it is not here."""
+    """`files`: how many `serve` may have open at once. `free`: bytes on the database's disk, None where it is not here."""
 
     python: tuple[int, int, int]
     sqlite: tuple[int, ...]
@@ -41,13 +43,14 @@ class Measured:
 
 
 def measure(settings: Settings) -> Measured:
+    from service.runtime import file_limit
     from storage import files
 
     claimed = _owners()
     return Measured(
         python=sys.version_info[:3],
         sqlite=files.sqlite_version(),
-        files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        files=file_limit(*resource.getrlimit(resource.RLIMIT_NOFILE)),
         free=_free(settings),
         strangers=tuple(owner for owner in claimed if owner != "taskrelay"),
         own="taskrelay" in claimed,
@@ -100,10 +103,15 @@ def _installed(seen: Measured) -> Iterator[Finding]:
 
 
 def _files(seen: Measured, settings: Settings) -> Iterator[Finding]:
-    needed = settings.max_streams + 2 * settings.egress.per_host + SPARE_FILES
-    if 0 <= seen.files < needed:
-        text = f"only {seen.files} files may be open at once, and {needed} connections can be"
-        yield wrong(ABOUT, text, "ulimit -n 65536   (systemd: LimitNOFILE=65536)")
+    own = 2 * settings.egress.per_host + SPARE_FILES
+    needed, least = settings.max_connections + TURNED_AWAY + own, settings.max_streams + own
+    if 0 <= seen.files < least:
+        yield wrong(
+            ABOUT, f"only {seen.files} files may be open at once, and {least} are needed for little", MORE_FILES
+        )
+    elif 0 <= seen.files < needed:
+        text = f"only {seen.files} files may be open at once; {settings.max_connections} connections and the rest can be {needed}"
+        yield note(ABOUT, text, f"{MORE_FILES}, or TASKRELAY_MAX_CONNECTIONS={max(seen.files - TURNED_AWAY - own, 16)}")
     else:
         yield fine(ABOUT, f"{seen.files} open files allowed" if seen.files >= 0 else "any number of open files")
 

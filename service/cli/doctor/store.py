@@ -118,6 +118,8 @@ def _mend(said: str, settings: Settings) -> str:
         ("install the newer release", "pip install --upgrade taskrelay"),
         ("SECRET_KEYS", 'TASKRELAY_SECRET_KEYS="$(openssl rand -base64 32)"'),
         ("not an SQLite database", f"{local}   (or: taskrelay db restore COPY)"),
+        ("malformed", "taskrelay db restore COPY   (the newest backup; what is there goes aside)"),
+        ("disk is full", f"df -h {folder}   (and make room)"),
     ):
         if words in said:
             return line

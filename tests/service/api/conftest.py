@@ -58,7 +58,7 @@ async def house(tmp_path: Path, clock: Clock, public_url: str | None) -> AsyncIt
     installation = await database.read(projects.installation)
     keyring = Keyring([b"k" * 32])
     tokens = Tokens(keyring, installation)
-    configured, rung, watch = accounts(public_url), [], Watch()
+    configured, rung, watch = accounts(public_url), [], Watch(look_again_seconds=3600.0)
     buckets = {name: Bucket(one.rate, now=0) for name, one in configured.items()}
     recorder = Recorder(database, desk(configured, tokens, clock, entropy), arrived=watch.recorded)
     resolver = Resolver(lookup=lambda host: ["127.0.0.1"])

@@ -194,7 +194,7 @@ class House:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Let the loop run until something holds that nobody tells of."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0)
 

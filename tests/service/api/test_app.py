@@ -33,7 +33,7 @@ async def link(port: int) -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
 
     async def exchange(raw: bytes) -> bytes:
         writer.write(raw)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await reader.read(65536)
 
     yield exchange

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from service.api.body import read_json
 from service.api.context import Limits
 from service.api.problems import Problem
-from tests.service.api.house import House
+from tests.service.api.house import House, order
 
 BAD_BYTES = [
     (
@@ -48,6 +48,22 @@ async def test_bad_bytes_are_refused_and_nothing_is_stored(
     if place:
         assert [fault["pointer"] for fault in problem["errors"]] == [place]
     assert await house.sizes() == before
+
+
+@pytest.mark.parametrize("more", ["", ";", "; charset=utf-8;", ";\tcharset=UTF-8", ' ; charset="utf-8" '])
+async def test_the_type_is_read_with_the_blanks_and_empty_parameters_that_http_allows(
+    client: httpx.AsyncClient, more: str
+) -> None:
+    headers = {"content-type": f"application/json{more}"}
+    assert (await client.post("/v1/tasks?dry_run=true", json=order(), headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "more", ["; charset=utf-8; charset=utf-8", "; charset=utf-8; charset=latin-1", "; odd=1", ", x"]
+)
+async def test_a_type_that_says_more_than_is_read_is_refused(client: httpx.AsyncClient, more: str) -> None:
+    headers = {"content-type": f"application/json{more}"}
+    assert (await client.post("/v1/tasks?dry_run=true", json=order(), headers=headers)).status_code == 415
 
 
 async def test_a_body_without_a_stated_length_is_counted_while_it_comes(

@@ -48,6 +48,14 @@ async def test_a_named_origin_may_read_the_answer_and_its_headers(browser: httpx
         assert "access-control-allow-credentials" not in answer.headers
 
 
+async def test_what_an_sdk_in_a_page_decides_by_may_be_read(browser: httpx.AsyncClient) -> None:
+    await browser.post("/v1/tasks", json=order(reference="a"))
+    taken = await browser.post("/v1/tasks", json=order(reference="a"), headers={"origin": TOOLS})
+    exposed = taken.headers["access-control-expose-headers"].split(", ")
+    assert taken.headers["x-should-retry"] == "false" and "x-should-retry" in exposed
+    assert "openai-poll-after-ms" in exposed  # tests/service/compat: of a video that goes on
+
+
 async def test_another_origin_may_not(browser: httpx.AsyncClient) -> None:
     for origin in ("https://evil.example", "null", f"{TOOLS}.evil.example", "http://tools.example.com", f"{TOOLS}/"):
         answer = await browser.get("/v1/tasks", headers={"origin": origin})

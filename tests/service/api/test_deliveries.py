@@ -35,7 +35,7 @@ async def test_a_delivery_shows_its_attempts_and_its_next(client: httpx.AsyncCli
         error_class="http",
         response_head="oops",
     )
-    settled = Settled(delivery_id=delivery["id"], was=0, status="exhausted", due_at=None, attempt=attempt)
+    settled = Settled(delivery_id=delivery["id"], was=0, since=None, status="exhausted", due_at=None, attempt=attempt)
     await house.context.database.write(lambda tx: outbox.settle(tx, [settled], now=house.clock()))
     shown = (await client.get(f"/v1/deliveries/{delivery['id']}")).json()
     assert (shown["status"], shown["next_attempt_at"]) == ("exhausted", None)

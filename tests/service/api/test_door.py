@@ -243,6 +243,18 @@ async def test_where_the_provider_signs_a_stripped_or_stale_signature_only_rings
         assert (await provider.get(f"/v1/tasks/{task}")).json()["status"] == ends
 
 
+@pytest.mark.parametrize(("port", "unbelieved"), [(40_000, True), (0, False)])
+async def test_a_probe_hears_of_a_proxy_whose_word_on_the_client_does_not_count(
+    port: int, unbelieved: bool, app: Api, house: House
+) -> None:
+    """Of a client behind a proxy that is trusted no port is known."""
+    transport = httpx.ASGITransport(app, client=("203.0.113.9", port))
+    path = f"/callbacks/acedata/{house.context.tokens.probe('prb_1')}"
+    async with httpx.AsyncClient(transport=transport, base_url="http://relay") as client:
+        said = (await client.post(path, content=b"x", headers={"x-forwarded-for": "198.51.100.7"})).json()
+    assert (said["client"], said["unbelieved_proxy"]) == ("203.0.113.9", unbelieved)
+
+
 async def test_a_probe_of_our_own_is_answered_over_its_body_and_leaves_nothing(
     client: httpx.AsyncClient, house: House
 ) -> None:
@@ -250,7 +262,8 @@ async def test_a_probe_of_our_own_is_answered_over_its_body_and_leaves_nothing(
     token, body = tokens.probe("prb_1"), b"x" * 100_000
     answer = await client.post(f"/callbacks/acedata/{token}", content=body)
     assert answer.status_code == 200
-    assert answer.json() == {"probe": tokens.echo(token, body), "bytes": 100_000}
+    told = {"client": "127.0.0.1", "unbelieved_proxy": False}
+    assert answer.json() == {"probe": tokens.echo(token, body), "bytes": 100_000, **told}
     assert tokens.echo(token, body[:-1]) != answer.json()["probe"]
     stranger = Tokens(house.context.keyring, "another installation").probe("prb_1")
     assert (await client.post(f"/callbacks/acedata/{stranger}", content=body)).status_code == 404

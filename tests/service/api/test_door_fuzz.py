@@ -286,7 +286,7 @@ async def exchange(port: int, raw: Sequence[bytes]) -> bytes:
     """Everything a server answers to these bytes until it is done with us; empty when it hung up on us."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for part in raw:
                 writer.write(part)
                 await writer.drain()
@@ -393,7 +393,7 @@ async def test_a_body_without_end_over_a_socket_is_cut_off_at_the_cap(served: Ya
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
     answered = asyncio.ensure_future(reader.read(100))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not answered.done() and sent < 64 << 20:
                 writer.write(chunk)
                 await writer.drain()

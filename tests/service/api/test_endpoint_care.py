@@ -225,3 +225,26 @@ async def test_a_bad_replay_names_each_fault(
     made = await subscribe(client)
     answer = await did(client, made["id"], "replay", **body)
     assert {fault["pointer"] for fault in answer.json()["errors"]} == places
+
+
+@pytest.mark.parametrize("how", ["resume", "another URL", "the same URL"])
+async def test_what_an_endpoint_asked_for_ends_with_its_owners_word(
+    client: httpx.AsyncClient, house: House, how: str
+) -> None:
+    """A pause of a day, from a proxy in maintenance, say: who has mended that waits for nothing."""
+    made = await subscribe(client)
+    day = house.clock() + 86_400_000_000
+    await run(
+        house,
+        "INSERT INTO lanes (kind, key, epoch, until, next_due_at, breaker, held_until)"  # noqa: S608
+        f" VALUES ('endpoint', '{made['id']}', 1, 0, {day}, '{{}}', {day})",
+    )
+    house.rung.clear()
+    if how == "resume":
+        await did(client, made["id"], "resume")
+    else:
+        url = made["url"] if how == "the same URL" else "https://new.example.org/hook"
+        assert (await client.patch(f"/v1/endpoints/{made['id']}", json={"url": url})).status_code == 200
+    assert (LaneKind.ENDPOINT, made["id"]) in [key for key, _ in house.rung]
+    kept = (day, "{}", day) if how == "the same URL" else (house.clock(), None, None)
+    assert await run(house, "SELECT next_due_at, breaker, held_until FROM lanes WHERE kind = 'endpoint'") == [kept]

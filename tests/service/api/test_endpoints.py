@@ -71,6 +71,8 @@ BAD: list[tuple[object, set[str]]] = [
         {"/filter/kind", "/filter/model", "/filter/provider"},
     ),
     ({"url": URL, "filter": {"metadata": {"a": [""], "b": ["x"] * 21}}}, {"/filter/metadata/a", "/filter/metadata/b"}),
+    ({"url": URL, "filter": {"metadata": []}}, {"/filter/metadata"}),
+    ({"url": URL, "filter": {"metadata": False}}, {"/filter/metadata"}),
     ({"url": URL, "filter": {"metadata": {str(n): "x" for n in range(21)}}}, {"/filter/metadata"}),
     ({"url": URL, "filter": {"metadata": {"\0": "x"}}}, {"/filter/metadata/\ufffd"}),
     ({"url": URL, "filter": {"metadata": {"": "x"}}}, {"/filter/metadata/"}),
@@ -90,6 +92,7 @@ BAD: list[tuple[object, set[str]]] = [
     ({"url": URL, "retry_schedule": [True]}, {"/retry_schedule"}),
     ({"url": URL, "retry_schedule": [86_400] * 15}, {"/retry_schedule"}),
     ({"url": URL, "expires_at": "2020-01-01T00:00:00Z"}, {"/expires_at"}),
+    ({"url": URL, "expires_at": "2037-01-01T00:00:00Z"}, {"/expires_at"}),  # more than ten years
     ({"url": URL, "expires_at": 5}, {"/expires_at"}),
     ({"url": URL, "project_id": "prj_x", "status": "active"}, {"/project_id", "/status"}),
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from importlib import resources
 
 import httpx
 import orjson
@@ -17,16 +19,13 @@ from storage.records import Output
 from tests.service.api.house import House, order
 
 CANARY = "a red fox in the snow"
-EVERYWHERE = (
-    "tasks",
-    "submissions",
-    "observations",
-    "callbacks",
-    "timeline",
-    "events",
-    "deliveries",
-    "attempts",
-    "audit",
+HOOK = "https://hooks.example.org/of-the-red-fox"
+MIGRATIONS = resources.files("storage") / "migrations"
+EVERYWHERE = sorted(
+    table
+    for file in MIGRATIONS.iterdir()
+    if file.name.endswith(".sql")
+    for table in re.findall(r"CREATE TABLE (\w+)", file.read_text())
 )
 
 
@@ -40,7 +39,8 @@ async def dump(house: House) -> str:
 
 
 async def made(client: httpx.AsyncClient, **more: object) -> str:
-    reply = await client.post("/v1/tasks", json=order(input={"prompt": CANARY}, metadata={"order": "1"}, **more))
+    body = order(input={"prompt": CANARY}, metadata={"order": "1"}, **more)
+    reply = await client.post("/v1/tasks", json=body, headers={"idempotency-key": "of-the-order"})
     assert reply.status_code == 202, reply.text
     return str(reply.json()["id"])
 
@@ -91,6 +91,27 @@ async def test_what_it_was_about_is_gone_and_its_ledger_stays(client: httpx.Asyn
         assert shown[kept] == before[kept], kept
     for moment in ("created_at", "submitted_at", "finished_at", "final_at", "deadline_at"):
         assert shown[moment] == before[moment], moment
+
+
+async def test_what_receivers_answered_and_where_they_are_is_gone_as_well(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await client.post("/v1/endpoints", json={"url": "https://app.example.org/hook"})
+    task_id = await finished(client, house, webhook_url=HOOK)
+
+    async def delivered(tx: Connection) -> None:
+        head = {"now": house.clock(), "head": CANARY}
+        await tx.fetch("INSERT INTO attempts SELECT id, 1, :now, 5, 200, NULL, :head FROM deliveries", head)
+        await tx.fetch("UPDATE deliveries SET status = 'delivered', attempts = 1, due_at = NULL")
+
+    await house.context.database.write(delivered)
+    before = await dump(house)
+    assert (await client.delete(f"/v1/tasks/{task_id}")).status_code == 204
+    after = await dump(house)
+    assert (CANARY in before, CANARY in after) == (True, False)
+    # Deliveries keep where they went: that is the ledger. The task does not.
+    hooks = await house.context.database.read(lambda tx: tx.fetch("SELECT webhook_url FROM tasks"))
+    assert (hooks, after.count(HOOK)) == ([(None,)], 1)
 
 
 async def test_the_timeline_the_feed_and_the_link_say_so(client: httpx.AsyncClient, house: House) -> None:

@@ -62,7 +62,7 @@ async def test_waiting_for_the_feed_ends_with_the_next_event(client: httpx.Async
     waiting = asyncio.create_task(client.get("/v1/events?wait=30"))
     await until(lambda: house.context.watch.waiting == 1)
     await house.bought(task["id"])
-    [event] = (await asyncio.wait_for(waiting, 5)).json()["data"]
+    [event] = (await asyncio.wait_for(waiting, 30)).json()["data"]
     assert event["type"] == "task.submitted"
 
 
@@ -133,7 +133,7 @@ async def test_a_wait_goes_on_through_events_nobody_asked_for_and_ends_with_the_
     await until(lambda: house.context.watch.waiting == 1)
     await ended(client, house, 1)
     house.context.watch.close()
-    answer = (await asyncio.wait_for(waiting, 5)).json()
+    answer = (await asyncio.wait_for(waiting, 30)).json()
     assert answer["data"] == []
     assert answer["next"] == (await client.get("/v1/events")).json()["next"]
 
@@ -151,7 +151,7 @@ async def test_a_wait_looks_only_at_what_is_new(house: House) -> None:
         house.context.watch.changed([house.project_id])
         await until(lambda: counted.reads == before + 3)
         house.context.watch.close()
-        assert (await asyncio.wait_for(waiting, 5)).json()["data"] == []
+        assert (await asyncio.wait_for(waiting, 30)).json()["data"] == []
 
 
 async def test_a_place_from_where_something_would_be_missed_is_refused(

@@ -47,7 +47,7 @@ async def test_a_wait_ends_with_what_was_held(house: House, neighbour: Database)
             [second] = await site.tell()
             waiting = asyncio.create_task(site.client.get("/v1/events?wait=30"))
             await until(lambda: site.house.context.watch.waiting == 1)
-        found = (await asyncio.wait_for(waiting, 10)).content
+        found = (await asyncio.wait_for(waiting, 30)).content
         assert found.index(first.body) < found.index(second.encode())
 
 

@@ -31,7 +31,16 @@ async def read(body: bytes, type: str = TYPE, *, most: int = 1000, **headers: st
     )
 
 
-@pytest.mark.parametrize("type", [TYPE, 'multipart/form-data; boundary="b0"', "Multipart/Form-Data;boundary=b0"])
+@pytest.mark.parametrize(
+    "type",
+    [
+        TYPE,
+        'multipart/form-data; boundary="b0"',
+        "Multipart/Form-Data;boundary=b0",
+        "multipart/form-data;charset=UTF-8;boundary=b0",  # Spring's RestTemplate
+        "multipart/form-data; boundary=b0; charset=utf-8",  # Apache's HttpClient, told of a charset
+    ],
+)
 async def test_a_form_as_clients_write_it(type: str) -> None:
     for body in (FILE + b"xyz\r\n" + FIELD + b"main" + END, FIELD + b"main\r\n" + FILE + b"xyz\r\n--b0--"):
         form = await read(body, type)
@@ -45,6 +54,8 @@ async def test_a_form_as_clients_write_it(type: str) -> None:
         b'content-disposition:form-data;name="file";filename="a\\"b.png"',
         b'Content-Disposition: form-data; name="file"; filename="a"; filename*=UTF-8\'\'a',
         b'Content-Disposition: form-data; name="file"\r\nContent-Length: 1\r\nContent-Transfer-Encoding: binary',
+        b"Content-Disposition: form-data; name=file; filename=a.png; filename*=utf-8''a.png",  # .NET's HttpClient
+        b'Content-Disposition: form-data; name=file; filename="a boat.png"',
     ],
 )
 async def test_the_ways_of_naming_a_file(head: bytes) -> None:
@@ -65,6 +76,12 @@ async def test_any_bytes_without_the_boundary_arrive_whole(content: bytes) -> No
         ("multipart/mixed; boundary=b0", "unsupported_media_type"),
         ("multipart/form-data; boundary=" + "b" * 71, "unsupported_media_type"),
         ("multipart/form-data; boundary=b0; charset=x", "unsupported_media_type"),
+        ("multipart/form-data; boundary=b0; boundary=b0", "unsupported_media_type"),
+        ("multipart/form-data; boundary=b0; charset=utf-8; charset=utf-8", "unsupported_media_type"),
+        ("multipart/form-data; boundary=b0; odd=1", "unsupported_media_type"),
+        ("multipart/form-data; charset=utf-8", "unsupported_media_type"),
+        ('multipart/form-data; boundary=""', "unsupported_media_type"),
+        ("multipart/form-data; boundary=b0 b1", "unsupported_media_type"),
     ],
 )
 async def test_what_is_no_form_is_415(type: str, code: str) -> None:
@@ -90,7 +107,11 @@ async def test_an_encoded_body_is_415() -> None:
         FILE + b"x\r\n--b0",
         FILE + b"x\r\n--b0x" + END,
         b"--b0\r\n\r\nx" + END,
-        b"--b0\r\nContent-Disposition: form-data; name=file\r\n\r\nx" + END,
+        b"--b0\r\nContent-Disposition: form-data; name=fi le\r\n\r\nx" + END,
+        b'--b0\r\nContent-Disposition: form-data; name=fi"le\r\n\r\nx' + END,
+        b"--b0\r\nContent-Disposition: form-data; name=\r\n\r\nx" + END,
+        b"--b0\r\nContent-Disposition: form-data; name=file; filename=a b.png\r\n\r\nx" + END,
+        b"--b0\r\nContent-Disposition: form-data; name=account; name=file\r\n\r\nx" + END,
         b'--b0\r\nContent-Disposition: attachment; name="file"\r\n\r\nx' + END,
         b'--b0\r\nContent-Disposition: form-data; name="file"\r\nContent-Transfer-Encoding: base64\r\n\r\neA==' + END,
         b'--b0\r\nContent-Disposition: form-data; name="file"\r\nX-Odd: 1\r\n\r\nx' + END,
@@ -169,3 +190,24 @@ async def test_parts_are_told_as_they_came_and_counted() -> None:
     with pytest.raises(Problem) as refused:
         await parts(1)
     assert refused.value.code == "malformed_form"
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "what"), [(500, 300, None), (501, 1, "file"), (1, 500, "beside"), (0, 700, "beside")]
+)
+async def test_the_file_and_what_stands_beside_it_have_each_their_own_bound(
+    file: int, field: int, what: str | None
+) -> None:
+    body = FILE + b"x" * file + b"\r\n" + FIELD + b"y" * field + END
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {"type": "http", "headers": [(b"content-type", TYPE.encode())]}
+    reading = read_parts(Request(scope, receive), most=500, beside=500, many=9, seconds=5)
+    if what is None:
+        assert [len(part.content) for part in await reading] == [file, field]
+        return
+    with pytest.raises(Problem, match=what) as refused:
+        await reading
+    assert refused.value.code == "too_large"

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.app import Api
+from service.api.app import Api, create_app
 from service.api.call import Call
 from service.api.once import KEPT_UNTIL, REPLAYED, Answered, once_of
 from service.api.problems import Problem
+from service.core.keys import Keyring
 from service.core.times import DAY
 from storage.database import Connection
 from storage.records import ApiKey
@@ -23,6 +26,7 @@ from tests import engines
 from tests.service.api.house import House, order, until
 
 KEY = {"idempotency-key": '"order-8841"'}
+SECRETS = re.compile(r"whsec_[A-Za-z0-9+/=]+|trk_[A-Za-z0-9_-]{20,}")
 
 
 async def rows(house: House, table: str) -> int:
@@ -93,6 +97,18 @@ async def test_what_was_refused_may_be_mended_under_the_same_key(house: House, c
     assert (await client.post("/v1/tasks", json=order(reference="taken"), headers=KEY)).status_code == 409
     assert await rows(house, "answers") == 0
     assert (await client.post("/v1/tasks", json=order(), headers=KEY)).status_code == 202
+
+
+@pytest.mark.parametrize("stated", [KEY, {"x-stainless-retry-count": "0"}])
+async def test_text_that_cannot_be_kept_is_refused_at_its_place(
+    house: House, client: httpx.AsyncClient, stated: dict[str, str]
+) -> None:
+    half = b'{"provider": "cloudsway", "model": "kling-3.0-turbo", "input": {"prompt": "\\ud800", "\\udfff": 1}}'
+    headers = {**stated, "content-type": "application/json"}
+    refused = await client.post("/v1/tasks", content=half, headers=headers)
+    assert refused.status_code == 422, refused.text
+    assert {fault["pointer"] for fault in refused.json()["errors"]} >= {"/input/prompt"}
+    assert await rows(house, "answers") == 0
 
 
 async def test_a_dry_run_is_never_kept(house: House, client: httpx.AsyncClient) -> None:
@@ -295,10 +311,20 @@ async def test_every_creating_route_does_it_once(house: House, client: httpx.Asy
     assert told[0].is_success, told[0].text
     assert (told[1].status_code, told[1].content) == (told[0].status_code, told[0].content)
     assert (REPLAYED in told[0].headers, told[1].headers.get(REPLAYED)) == (False, "key")
+    kept = str(await house.context.database.read(lambda tx: tx.fetch("SELECT body, sealed FROM answers")))
+    assert [secret for secret in SECRETS.findall(told[0].text) if secret in kept] == [], "sealed"
     if body is not None:
         other = await client.post(path, json={**body, "no_such": 1}, headers=KEY)  # type: ignore[dict-item]
         assert other.json()["code"] == "idempotency_key_reused"
     assert REPLAYED not in (await client.post(path, json=body)).headers
+
+
+async def test_the_same_key_at_another_id_is_another_request(client: httpx.AsyncClient) -> None:
+    one, other = await endpoint(client), await endpoint(client)
+    rotated = await client.post(f"/v1/endpoints/{one}/rotate", headers=KEY)
+    refused = await client.post(f"/v1/endpoints/{other}/rotate", headers=KEY)
+    assert rotated.status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
 
 
 # Several transactions
@@ -368,11 +394,15 @@ async def test_work_whose_process_died_is_taken_over_once_its_time_is_up(house: 
     while await rows(house, "answers") == 0:
         pass
     dying.cancel()
-    early, late = of(house), of(house)
+    early, other, late = of(house), of(house), of(house)
     await early.stated({})
     with pytest.raises(Problem):
         await early.in_steps(works, seconds=60)
     house.clock.advance(61)
+    with pytest.raises(Problem) as told:
+        await other.stated({"another": "file"})
+        await other.in_steps(works, seconds=60)
+    assert told.value.code == "idempotency_key_reused", "it is no try of what died"
     await late.stated({})
     assert (await late.in_steps(works, seconds=60)).status_code == 201
 
@@ -481,6 +511,17 @@ async def test_after_ten_minutes_a_retry_is_another_call(house: House, client: h
     first = await sdk(client, 0)
     house.clock.advance(601)
     assert (await sdk(client, 1)).json()["id"] != first.json()["id"]
+
+
+@pytest.mark.parametrize("said", [KEY, {"x-stainless-retry-count": "1"}], ids=["its key", "its count"])
+async def test_what_was_done_before_the_keys_were_rotated_is_not_done_again(
+    said: dict[str, str], house: House, client: httpx.AsyncClient
+) -> None:
+    first = await client.post("/v1/tasks", json=order(), headers=said | {"x-stainless-retry-count": "0"})
+    rotated = replace(house.context, keyring=Keyring([b"n" * 32, b"k" * 32]))
+    async with house.client(create_app(rotated), house.key) as later:
+        again = await later.post("/v1/tasks", json=order(), headers=said)
+    assert again.json()["id"] == first.json()["id"] and REPLAYED in again.headers
 
 
 async def test_a_key_is_stronger_than_a_count(house: House, client: httpx.AsyncClient) -> None:

@@ -50,7 +50,11 @@ class Refusing:
         raise Full("/secret")
 
 
-async def test_readiness_is_a_write_shared_by_all_who_ask_within_a_second(house: House) -> None:
+async def test_readiness_is_a_write_shared_by_all_who_ask_within_a_second(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert public.READY_FOR_SECONDS == 1.0
+    monkeypatch.setattr(public, "READY_FOR_SECONDS", 3600.0)
     database = Counting(house.context.database)
     async with house.client(create_app(replace(house.context, database=database)), "") as anybody:
         answers = await asyncio.gather(*(anybody.get("/readyz") for _ in range(20)))

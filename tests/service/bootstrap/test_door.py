@@ -5,9 +5,11 @@ import socket
 from collections.abc import MutableMapping
 from pathlib import Path
 
+import httpx
 import pytest
 
 from service.bootstrap.door import app_of, bind, server_of
+from service.bootstrap.keys import key_for
 from service.bootstrap.opening import open_service, serving
 from service.bootstrap.stores import open_store
 from service.bootstrap.world import Ports
@@ -27,6 +29,21 @@ async def test_a_service_lives_in_the_world_that_its_ports_lead_to(tmp_path: Pat
         await app_of(service)(scope, lambda: asyncio.sleep(0, {"type": "http.disconnect"}), send)
         told = dict(answers[0]["headers"])  # type: ignore[call-overload]
         assert told[b"x-request-id"].decode() == ports.mint("req") and service.ports is ports
+
+
+async def test_rates_count_by_the_clock_that_nobody_sets_back(tmp_path: Path) -> None:
+    """The time of day stands still here, and may go back."""
+    given = settings(tmp_path, TASKRELAY_SECRET_KEYS=NEW, TASKRELAY_API__RATE="2/m")
+    since_boot = [7.0]
+    ports = Ports(clock=lambda: 1_790_000_000_000_000, boottime=lambda: since_boot[0])
+    async with open_store(given) as (database, keyring), serving(given, database, keyring, ports) as service:
+        made = await key_for(database, keyring, name="me", scopes=["read"])
+        transport = httpx.ASGITransport(app_of(service))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            client.headers["authorization"] = f"Bearer {made.key}"
+            told = [(await client.get("/v1/whoami")).status_code for _ in range(3)]
+            since_boot[0] += 60.0
+            assert [*told, (await client.get("/v1/whoami")).status_code] == [200, 200, 429, 200]
 
 
 async def status(folder: Path, roles: str, path: str, **more: str) -> object:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 
-from service.bootstrap import keys
+from service.bootstrap import first_start, keys
 from service.bootstrap.errors import StartError
 from service.bootstrap.keys import key_for, keyring_of, reseal_of, seals_of, secret_file
 from service.bootstrap.stores import open_store
@@ -24,6 +25,19 @@ def test_a_key_that_another_process_made_in_the_same_moment_is_kept(tmp_path: Pa
 def test_a_key_file_that_cannot_be_made_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="TASKRELAY_DATABASE_URL"):
         keyring_of(settings(tmp_path / "nowhere"))
+
+
+def test_a_full_disk_leaves_no_half_of_a_key(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1]))  # as a full disk: a file takes so many bytes and no more
+    try:
+        with pytest.raises(StartError, match="cannot be made: file too large"):
+            keyring_of(settings(tmp_path))
+        with pytest.raises(OSError, match="File too large"):
+            first_start._write(tmp_path / "taskrelay.admin-key", "trk_" + "k" * 32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_with_postgresql_keys_must_be_given() -> None:

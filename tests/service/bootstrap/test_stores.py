@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from service.bootstrap.errors import StartError
-from service.bootstrap.stores import open_store, postgres_of, replay_of
+from service.bootstrap.keys import key_for
+from service.bootstrap.stores import open_alone, open_store, postgres_of, replay_of
 from service.settings import load
+from storage import projects
 from storage.errors import StorageError
 from tests.service.bootstrap.given import NEW, settings
 
@@ -18,6 +20,18 @@ async def test_a_database_that_cannot_be_opened_leaves_no_key_behind(tmp_path: P
         async with open_store(settings(tmp_path)):
             raise AssertionError("it was opened")
     assert os.listdir(tmp_path) == ["taskrelay.db"]
+
+
+async def test_what_other_keys_have_sealed_is_refused_and_no_key_is_left_behind(tmp_path: Path) -> None:
+    async with open_store(settings(tmp_path, TASKRELAY_SECRET_KEYS=NEW)) as (database, keyring):
+        await key_for(database, keyring, name="me", scopes={"tasks"})  # makes the project, and seals its secret
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(StartError, match=r"sealed with key .*taskrelay\.secret is missing\. Put it back"):
+        async with open_store(settings(tmp_path)):
+            raise AssertionError("it was opened")
+    async with open_alone(settings(tmp_path)) as database:
+        assert await database.read(projects.installation), "what needs no key goes on"
+    assert sorted(os.listdir(tmp_path)) == before and "taskrelay.secret" not in before
 
 
 async def test_without_shared_keys_a_server_is_not_even_tried() -> None:

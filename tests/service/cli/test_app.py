@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,8 @@ import typer.core
 
 from service import __version__
 from service.cli.app import app
-from service.cli.demo.stage import ROOT
-from tests.service.cli.processes import run
+from service.cli.demo.stage import ROOT, our_command
+from tests.service.cli.processes import SECONDS, run
 
 HEAVY = {"pydantic", "aiohttp", "httpx", "uvicorn", "starlette", "aiosqlite", "cryptography", "orjson", "storage"}
 SPEAKS_NOTHING_ELSE = {"openapi"}
@@ -37,7 +38,8 @@ def test_help_loads_nothing_heavy() -> None:
         "except SystemExit as end: assert not end.code\n"
         "print('\\n'.join({m.split('.')[0] for m in sys.modules}))"
     )
-    said = subprocess.run([sys.executable, "-P", "-c", look], capture_output=True, text=True, timeout=20, check=True)
+    command = [sys.executable, "-P", "-c", look]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
     assert "serve" in said.stdout
     assert not HEAVY & set(said.stdout.splitlines())
 
@@ -85,3 +87,31 @@ def test_wrong_usage_is_a_document_where_documents_were_asked_for(tmp_path: Path
     assert (ended.returncode, ended.stdout, told["exit"]) == (2, "", 2)
     assert told["error"]["detail"] == "No such command 'lsit'. Did you mean 'list'?"
     assert told["error"]["usage"].startswith("taskrelay tasks ")
+
+
+def test_where_nothing_can_be_written_it_says_so_in_a_line(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            our_command("--version"), cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=SECONDS
+        )
+    assert (ended.returncode, ended.stderr) == (1, "taskrelay: no space left on device\n")
+
+
+def test_what_a_terminal_cannot_show_is_a_question_mark_and_documents_are_utf_8(tmp_path: Path) -> None:
+    ascii = {"PYTHONIOENCODING": "ascii"}
+    shown = run("doctor", "--offline", cwd=tmp_path, settings=ascii)
+    assert (shown.returncode, shown.stderr) == (1, "")
+    assert "? settings: There is no account" in shown.stdout
+    told = run("tasks", "list", "--url", "ö", "--json", cwd=tmp_path, settings=ascii)
+    assert json.loads(told.stderr)["error"]["detail"].startswith("--url: 'ö' is not a URL")
+
+
+def test_an_argument_that_is_no_text_is_wrong_usage(tmp_path: Path) -> None:
+    ended = run("tasks", "why", os.fsdecode(b"order-\xff"), "--url", "http://127.0.0.1:1", cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (2, "an argument is no text in UTF-8: b'order-\\xff'\n")
+
+
+def test_what_can_be_chosen_stands_in_a_line(tmp_path: Path) -> None:
+    ended = run("tasks", "resolve", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "Missing option '--action'. Choose from: adopt, resubmit, abandon\n" in ended.stderr

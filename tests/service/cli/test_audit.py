@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli.app import app
-from service.cli.audit import LEDGER, SHOWN, added, tell
+from service.cli.audit import LEDGER, SHOWN, added, ordered_by, tell
 from service.pipeline.audit_part import COUNTS
 from tests.service.cli.conftest import Relay
 
@@ -67,6 +67,12 @@ def test_the_log_says_who_ordered_what(relay: Relay) -> None:
     head, *lines = said(relay, "audit", "log", "--endpoint", endpoint).stdout.splitlines()
     assert head.split() == ["AT", "ACTION", "OF", "BY", "DETAIL"]
     assert [line.split()[1:3] for line in lines] == [["endpoint.delete", endpoint], ["endpoint.create", endpoint]]
+
+
+def test_what_the_command_made_here_is_told_from_what_a_rule_did() -> None:
+    assert [ordered_by({"key": key, "detail": detail}) for key, detail in (
+        ("key_1", {}), (None, {"by": "command"}), (None, {"endpoint": "ep_1"})
+    )] == ["key_1", "the command", "a rule"]  # fmt: skip
 
 
 def part(next: str | None, **counts: int | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -64,3 +65,11 @@ def test_each_project_of_each_server_has_a_place_of_its_own(tmp_path: Path, monk
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert usual("http://a", "prj_1").is_relative_to(tmp_path / "home" / ".local" / "state" / "taskrelay")
+
+
+def test_a_user_without_a_home_is_told_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2_000_000_001)
+    with pytest.raises(Stop, match=r"this user has no home .* --state FILE"):
+        usual("https://relay.example.org", "prj_1")

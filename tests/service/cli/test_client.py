@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from service.cli import client
+from service.cli.app import app
 from service.cli.client import Api
 from service.cli.demo.stage import free_port
 from service.cli.terminal import FAILED, UNREACHABLE, USAGE, Stop
@@ -123,7 +125,13 @@ def test_no_content_is_nothing(scripted: Scripted) -> None:
         assert api.delete("/v1/endpoints/ep_1") is None
 
 
-@pytest.mark.parametrize(("url", "key"), [("127.0.0.1:8080", KEY), ("ftp://x", KEY), ("http://127.0.0.1:1", "trk_\n")])
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("127.0.0.1:8080", KEY), ("ftp://x", KEY), ("http://[::1", KEY), ("http://\udcff", KEY), ("http://x:99999", KEY),
+        ("http://127.0.0.1:1", "trk_\n"),
+    ],
+)  # fmt: skip
 def test_an_address_or_key_that_cannot_be_one_is_wrong_usage(url: str, key: str) -> None:
     with pytest.raises(Stop) as stop, Api(url, key):
         pass
@@ -212,6 +220,14 @@ def test_a_file_travels_as_a_form(scripted: Scripted) -> None:
     assert b'name="file"; filename="a.png"' in body and b"PNG!" in body and b"ulazai" in body
 
 
+def test_a_file_whose_answer_got_lost_is_sent_again_under_the_same_key(scripted: Scripted) -> None:
+    api, _ = waiting(scripted, None, (201, {}, b'{"url": "x"}'))
+    with api:
+        assert api.upload("/v1/uploads", "a.png", b"PNG!", {}) == {"url": "x"}
+    assert len({asked[2]["idempotency-key"] for asked in scripted.asked}) == 1 and len(scripted.asked) == 2
+    assert all(b"PNG!" in asked[3] for asked in scripted.asked)
+
+
 def test_a_creation_whose_answer_got_lost_is_repeated_under_the_same_key(scripted: Scripted) -> None:
     status, headers, body = problem(409, code="idempotency_key_in_use", detail="Still worked on.") or (0, {}, b"")
     busy = (status, headers | {"retry-after": "1"}, body)
@@ -221,6 +237,36 @@ def test_a_creation_whose_answer_got_lost_is_repeated_under_the_same_key(scripte
     keys = {asked[2]["idempotency-key"] for asked in scripted.asked}
     assert len(scripted.asked) == 4 and len(keys) == 1 and waited == [1.0, 1.0]
     assert len(keys.pop().strip('"')) == 32
+
+
+MADE = (
+    b'{"id": "x", "status": "delivered", "count": 0, "next_since": null, "data": [], "attempts": [], "has_more": false}'
+)
+THERE = ("--url", "{url}", "--key", KEY)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("keys", "create", "--name", "ci", "--scope", "tasks", *THERE),
+        ("projects", "create", "--name", "shop", *THERE),
+        ("projects", "rotate-secret", "current", *THERE),
+        ("endpoints", "rotate", "ep_1", *THERE),
+        ("endpoints", "test", "ep_1", *THERE),
+        ("endpoints", "replay", "ep_1", "--since", "2026-11-20T21:10:00Z", *THERE),
+        ("signing-keys", "rotate", *THERE),
+        ("deliveries", "retry", "dlv_1", *THERE),
+    ],
+    ids=" ".join,
+)
+def test_every_command_that_creates_does_it_once_though_its_answer_got_lost(
+    order: tuple[str, ...], scripted: Scripted
+) -> None:
+    answers: list[Reply] = [None, (200, {}, MADE), (200, {}, MADE)]
+    scripted.answer = lambda: answers.pop(0)
+    ended = CliRunner().invoke(app, [*(word.format(url=scripted.url) for word in order), "--json"])
+    posted = [asked[2]["idempotency-key"] for asked in scripted.asked if asked[0] == "POST"]
+    assert (ended.exit_code, len(posted), len(set(posted))) == (0, 2, 1), ended.output
 
 
 def test_two_creations_are_two(scripted: Scripted) -> None:

@@ -43,9 +43,9 @@ def test_the_tail_shows_events_as_they_happen_and_each_byte_for_byte(relay: Rela
         raw.until(lambda line: "following" in line)
         order = ("submit", "A boat", "-p", "cloudsway", "-m", "kling-3.0-turbo", "--reference", "tailed", "--wait")
         task = run_json(*order, cwd=relay.folder, settings=relay.client)
-        line = shown.until(lambda line: "task.succeeded" in line)
-        assert task["id"] in line and "tailed" in line
-        body = raw.until(lambda line: line.startswith('{"id":'))
+        line = shown.until(lambda line: "task.succeeded" in line and task["id"] in line)
+        assert "tailed" in line
+        body = raw.until(lambda line: line.startswith('{"id":') and task["id"] in line)
         event = json.loads(body)["id"]
         assert line.endswith(event)
         got = run("events", "get", event, cwd=relay.folder, settings=relay.client)

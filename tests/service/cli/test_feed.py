@@ -165,7 +165,7 @@ async def test_of_the_real_service_every_event_comes_byte_for_byte_in_order(
         told = await site.tell(130)
         taking = asyncio.create_task(asyncio.to_thread(reading.take, 140))
         told += await site.tell(10)
-        found = await asyncio.wait_for(taking, 20)
+        found = await asyncio.wait_for(taking, 90)
         assert [one.id for one in found] == told
         assert [one.body for one in found] == [one.body for one in (await site.stored())[1:]]
         house.context.streaming.clear()

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
+import subprocess
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +18,7 @@ from service.cli.demo.stage import clean_environment, our_command
 from service.cli.doctor import command
 from service.cli.terminal import USAGE, Stop
 from service.settings import gather, load
+from tests.service.cli.processes import SECONDS
 
 KEY = "a-key-that-nobody-may-see"
 OWN = "9f8c1e5b7a3d2460" * 2
@@ -115,11 +119,20 @@ def test_any_text_survives_in_the_file() -> None:
     assert tomllib.loads(text)["accounts"]["cloudsway"]["api_key"] == odd
 
 
+# What is its input becomes the terminal of its session: that is where a hidden question is asked. Not by a fork of ours, which
+# has threads: Python 3.12 and later warn of that.
+ON_ITS_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
 def test_a_person_is_asked_and_the_key_is_not_shown(here: Path) -> None:
-    pid, terminal = pty.fork()  # a terminal of its own: that is where a hidden question is asked
-    if pid == 0:
-        command_line = our_command("init")
-        os.execve(command_line[0], command_line, clean_environment())
+    terminal, theirs = pty.openpty()
+    command_line = [sys.executable, "-c", ON_ITS_TERMINAL, *our_command("init")]
+    asking = subprocess.Popen(
+        command_line, env=clean_environment(), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
     seen = b""
     answers = [
         (b"Which providers", b"cloudsway"),
@@ -133,9 +146,21 @@ def test_a_person_is_asked_and_the_key_is_not_shown(here: Path) -> None:
         os.write(terminal, answer + b"\n")
     while b"taskrelay serve" not in seen:
         seen += os.read(terminal, 4096)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert asking.wait(SECONDS) == 0
     os.close(terminal)
     assert KEY.encode() not in seen and b"Missing" not in seen
     account = load({}).accounts["cloudsway"]
     assert account.api_key is not None and account.api_key.get_secret_value() == KEY
     assert account.endpoint_path == "abc" and load({}).public_url is None
+
+
+def test_a_full_disk_leaves_no_half_of_a_file_that_stops_the_next_try() -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, before[1]))  # as a full disk: a file takes so many bytes and no more
+    try:
+        code, text = run("init", "-p", "ulazai")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (code, text) == (1, "init: cannot write here: file too large")
+    assert os.listdir() == []
+    assert run("init", "-p", "ulazai")[0] == 0

@@ -41,9 +41,10 @@ SETTINGS = {
     "TASKRELAY_TIMING__QUERY_TIMEOUT_SECONDS": "1",
 }
 LOOK_SECONDS = 5.0  # how often a lane whose owner died is looked for at least
+SOON_SECONDS = 1.0  # of several times the one in the middle: a machine that stands still once spoils one
 IDLE = """
-    SELECT coalesce(max(extract(epoch FROM clock_timestamp() - state_change)), 0)::float8 FROM pg_stat_activity
-     WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+    SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND state LIKE 'idle in transaction%' AND xact_start < '{before}'
 """
 
 
@@ -246,6 +247,10 @@ def subscriber() -> Iterator[Subscriber]:
         yield made
 
 
+def middle(taken: list[float]) -> float:
+    return sorted(taken)[len(taken) // 2]
+
+
 @pytest.mark.parametrize("pooled", ["false", "true"])
 def test_a_worker_sends_soon_what_the_door_took(house: House, subscriber: Subscriber, pooled: str) -> None:
     house.settings["TASKRELAY_POSTGRES__POOLED"] = pooled
@@ -253,49 +258,56 @@ def test_a_worker_sends_soon_what_the_door_took(house: House, subscriber: Subscr
     house.start("work")
     subscriber.open.set()
     house.endpoint(subscriber.url)
-    taken, longest = [], 0.0
+    taken = []
     for number in range(8):
         house.owe(1)
         asked = time.monotonic()
         subscriber.until(number + 1)
         taken.append(max(subscriber.seen[-1][1] - asked, 0.0))
-        longest = max(longest, house.rows(IDLE)[0][0])
-    assert sorted(taken)[len(taken) // 2] < (0.3 if pooled == "true" else 0.15), taken
-    assert longest < 1.0
+    assert middle(taken) < SOON_SECONDS, taken
+    [(now,)] = house.rows("SELECT clock_timestamp()::text")
+    house.until(lambda: house.rows(IDLE.format(before=now)) == [(0,)])  # nobody keeps a transaction open
 
 
 @pytest.mark.parametrize("pooled", ["false", "true"])
 def test_who_stops_hands_its_lanes_over_at_once(house: House, subscriber: Subscriber, pooled: str) -> None:
     # An attempt that is waited for here must not end by itself.
-    house.settings |= {"TASKRELAY_TIMING__ATTEMPT_TIMEOUT_SECONDS": "15", "TASKRELAY_TIMING__LANE_TTL_SECONDS": "30"}
+    house.settings |= {"TASKRELAY_TIMING__ATTEMPT_TIMEOUT_SECONDS": "60", "TASKRELAY_TIMING__LANE_TTL_SECONDS": "90"}
     house.settings["TASKRELAY_POSTGRES__POOLED"] = pooled
     one, _ = house.start("work")
     house.endpoint(subscriber.url)
-    house.owe(3)
-    subscriber.until(1)
-    house.start("work")
-    one.send(signal.SIGTERM)
-    one.until(lambda line: "stopping" in line)
-    subscriber.open.set()
-    answered = time.monotonic()
-    subscriber.until(3)
-    assert subscriber.seen[1][1] - answered < 2.0
-    assert one.wait() == 0
-    house.until(lambda: house.delivered() == 3)
+    taken = []
+    for before in (0, 3, 6):
+        subscriber.open.clear()
+        house.owe(3)
+        subscriber.until(before + 1)
+        other, _ = house.start("work")
+        one.send(signal.SIGTERM)
+        one.until(lambda line: "stopping" in line)
+        subscriber.open.set()
+        answered = time.monotonic()
+        subscriber.until(before + 3)
+        taken.append(subscriber.seen[before + 1][1] - answered)
+        assert one.wait() == 0
+        house.until(lambda before=before: house.delivered() == before + 3)  # type: ignore[misc]
+        one = other
+    assert middle(taken) < LOOK_SECONDS - 1.5, taken  # who has just come up looks next after five seconds
     assert set(Counter(event for event, _ in subscriber.seen).values()) == {1}  # nothing twice
 
 
 def test_who_is_killed_is_followed_when_its_lease_ends(house: House, subscriber: Subscriber) -> None:
-    one, _ = house.start("work")
+    # The attempt that the kill cuts off must not have ended by itself before.
+    house.settings |= {"TASKRELAY_TIMING__ATTEMPT_TIMEOUT_SECONDS": "4", "TASKRELAY_TIMING__LANE_TTL_SECONDS": "10"}
+    workers = {facts["pid"]: worker for worker, facts in (house.start("work"), house.start("work"))}
     house.endpoint(subscriber.url)
     house.owe(3)
     subscriber.until(1)
-    house.start("work")
-    one.popen.kill()
+    [(owner,)] = house.rows("SELECT owner FROM lanes WHERE kind = 'endpoint'")
+    workers[int(owner.split("-")[0])].popen.kill()
     died = time.monotonic()
     subscriber.open.set()
     house.until(lambda: house.delivered() == 3)
-    assert time.monotonic() - died < TTL_SECONDS + LOOK_SECONDS + 2.0
+    assert time.monotonic() - died < 2 * (10 + LOOK_SECONDS)
     told = Counter(event for event, _ in subscriber.seen)
     assert len(told) == 3 and sum(told.values()) == 4  # the one in flight again, with its id
 
@@ -361,12 +373,15 @@ def test_a_request_that_waits_hears_of_what_another_replica_did(house: House, po
             pool.submit(waits, f"/v1/tasks/{task}?wait=20"),
             pool.submit(waits, f"/v1/events?wait=20&after={after}"),
         ]
-        time.sleep(1.0)  # both have read once: nothing tells that from outside
+        time.sleep(1.0)  # both have read once, on most machines: nothing tells that from outside
         asked = time.monotonic()
         said = httpx.post(
-            f"{other}/v1/tasks/{task}/cancel", headers={"authorization": f"Bearer {house.key}"}, trust_env=False
+            f"{other}/v1/tasks/{task}/cancel",
+            headers={"authorization": f"Bearer {house.key}"},
+            trust_env=False,
+            timeout=SECONDS,
         )
         assert said.status_code == 200
         (one, found), (two, events) = (future.result() for future in waiting)
     assert found["status"] == "canceled" and [event["type"] for event in events["data"]] == ["task.canceled"]
-    assert max(one, two) - asked < 0.6
+    assert max(one, two) - asked < 4.0  # and not when their twenty seconds are over

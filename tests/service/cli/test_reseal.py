@@ -6,6 +6,7 @@ import json
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -127,11 +128,14 @@ def test_a_kill_in_the_middle_leaves_every_secret_readable_and_the_next_run_ends
         )  # fmt: skip
         rows = ((n, ring.seal(f"secret {n}", purpose=SECRET, nonce=n.to_bytes(12, "big"))) for n in range(20_000))
         database.executemany("INSERT INTO endpoint_secrets VALUES ('ep_1', ?, ?, 1, 9)", rows)
+    _stop_in_the_middle(file)
     command, env = our_command("db", "reseal"), clean_environment() | BOTH
     with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL) as running:
         while not _done(file):
             assert running.poll() is None, "it ended before anything was done"
+            time.sleep(0.01)
         running.send_signal(signal.SIGKILL)
+    _go_on(file)
     killed = _done(file)
     assert 0 < killed < 20_001, "it was over before it was killed"
     both = Keyring([NEW.encode(), OLD.encode()])
@@ -140,6 +144,21 @@ def test_a_kill_in_the_middle_leaves_every_secret_readable_and_the_next_run_ends
     assert [Keyring([NEW.encode()]).open(text, SECRET) for text in _texts(file)] == [
         f"secret {n}" for n in range(20_000)
     ]
+
+
+def _stop_in_the_middle(file: Path) -> None:
+    """Whoever comes to the ten-thousandth secret counts for ever: however long we take to kill it, it is not done."""
+    with closing(sqlite3.connect(file)) as database:
+        database.execute(
+            "CREATE TRIGGER endless BEFORE UPDATE ON endpoint_secrets WHEN new.number = 10000 BEGIN"
+            " SELECT count(*) FROM"
+            " (WITH RECURSIVE counting(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counting) SELECT n FROM counting); END"
+        )
+
+
+def _go_on(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DROP TRIGGER endless")
 
 
 def _done(file: Path) -> int:

@@ -50,7 +50,7 @@ def test_many_are_settled_by_a_filter(relay: Relay) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ((ABSENT, "--action", "resubmit"), "resubmit may buy a second time"),
+        ((ABSENT, "--action", "resubmit"), "resubmit may buy a second time, also past the project's budget"),
         (("--action", "resubmit", "--status", "unconfirmed"), "resubmit may buy a second time"),
         (("--action", "abandon"), "name one task, or say which"),
         ((ABSENT, "--action", "abandon", "--provider", "ulazai"), "name one task, or say which"),

@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from service.cli.app import app
 from service.sandbox.accounts import label
-from tests.service.cli.processes import Running, run
+from tests.service.cli.processes import SECONDS, Running, run
 
 pytestmark = pytest.mark.slow  # processes, each with its start
 
 
 def get(url: str) -> httpx.Response:
-    return httpx.get(url, trust_env=False, timeout=10)
+    return httpx.get(url, trust_env=False, timeout=SECONDS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -35,7 +35,7 @@ def test_the_sandbox_names_its_doors_and_ends_when_told(number: int, tmp_path: P
             "accounts": 200,
         }
         assert facts["speaks"] == ["cloudsway", "ulazai", "ulazai-2.6", "acedata", "apiinone"]
-        assert httpx.post(facts["control"]["reset"], trust_env=False).status_code == 204
+        assert httpx.post(facts["control"]["reset"], trust_env=False, timeout=SECONDS).status_code == 204
         assert sandbox.end(number) == 0
 
 
@@ -102,7 +102,7 @@ def test_every_request_is_written_to_the_log_without_its_key(tmp_path: Path) -> 
     with Running.start("sandbox", "--port", "0", "--log-requests", str(log), "--json", cwd=tmp_path) as sandbox:
         url = sandbox.ready()["url"] + "/kling/videos"
         body = {"action": "text2video", "callback_url": "https://us.example.org/callbacks/acedata/hush-hush-token"}
-        httpx.post(url, json=body, headers={"authorization": "Bearer hush-hush-key"}, trust_env=False)
+        httpx.post(url, json=body, headers={"authorization": "Bearer hush-hush-key"}, trust_env=False, timeout=SECONDS)
         assert sandbox.end() == 0
     [line] = log.read_text().splitlines()
     seen = json.loads(line)
@@ -147,7 +147,7 @@ def test_a_taken_port_is_one_line_with_the_way_out(command: str, tmp_path: Path)
 def test_the_subscriber_keeps_what_it_receives(tmp_path: Path) -> None:
     with Running.start("subscriber", "--port", "0", "--json", cwd=tmp_path) as subscriber:
         facts = subscriber.ready()
-        httpx.post(f"{facts['url']}/events", content=b"{}", trust_env=False)
+        httpx.post(f"{facts['url']}/events", content=b"{}", trust_env=False, timeout=SECONDS)
         assert [(event["path"], event["valid"]) for event in get(facts["received"]).json()] == [("/events", False)]
         assert subscriber.end() == 0
 
@@ -160,7 +160,7 @@ def test_a_secret_that_is_none_is_refused_without_repeating_it(tmp_path: Path) -
 def test_it_misbehaves_as_a_subscriber_too_when_asked(tmp_path: Path) -> None:
     with Running.start("sandbox", "--port", "0", "--hostile", "0", "--json", cwd=tmp_path) as sandbox:
         cases = sandbox.ready()["hostile"]
-        assert httpx.post(cases["gone"], trust_env=False).status_code == 410
+        assert httpx.post(cases["gone"], trust_env=False, timeout=SECONDS).status_code == 410
         assert {"silent", "refuse", "tls-expired"} <= set(cases)
         assert sandbox.end() == 0
     with socket.create_server(("127.0.0.1", 0)) as taken:

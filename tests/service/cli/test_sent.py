@@ -40,8 +40,8 @@ def test_a_delivery_that_was_reencoded_is_told_with_the_bytes_that_were_sent(rel
         sent = sent_as(api, delivery=delivery, event=None)
         assert sent.bodies == {"cloudevents": body}
         assert [at // 1_000_000 for at in sent.attempts_at] == [int(headers["webhook-timestamp"])]
-        secret, public = sent.secrets
-        assert secret == made["secret"] and public.startswith("whpk_")
+        secret, public, *others = sent.secrets  # other tests may have made signing keys
+        assert secret == made["secret"] and all(one.startswith("whpk_") for one in (public, *others))
         assert sent_as(api, delivery=None, event=headers["webhook-id"]).bodies["cloudevents"] == body
         with pytest.raises(Stop, match="not of"):
             sent_as(api, delivery=delivery, event="evt_" + "0" * 26)

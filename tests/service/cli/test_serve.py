@@ -73,10 +73,10 @@ def test_it_serves_on_the_port_it_names_and_a_signal_ends_it_with_0(number: int,
         assert facts["pid"] == serving.popen.pid
         assert facts["database"] == "sqlite:///taskrelay.db" and facts["durability"] == "synchronous=FULL"
         assert facts["roles"] == ["api", "work"]
-        assert httpx.get(f"{facts['url']}/livez", trust_env=False).status_code == 200
+        assert httpx.get(f"{facts['url']}/livez", trust_env=False, timeout=SECONDS).status_code == 200
         assert serving.end(number) == 0
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{facts['url']}/livez", trust_env=False)
+            httpx.get(f"{facts['url']}/livez", trust_env=False, timeout=SECONDS)
 
 
 def test_what_is_in_flight_is_finished_and_lanes_are_given_back_however_often_it_is_told(
@@ -120,7 +120,7 @@ def test_a_request_that_waits_is_answered_when_it_stops(tmp_path: Path) -> None:
             waiting = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
             waiting.request("GET", f"/v1/tasks/{task['id']}?wait=60", headers={"authorization": f"Bearer {key}"})
             # Connections are taken in order: once a later one is answered, the waiting one has arrived.
-            assert httpx.get(f"{url}/livez", trust_env=False).status_code == 200
+            assert httpx.get(f"{url}/livez", trust_env=False, timeout=SECONDS).status_code == 200
             assert serving.end() == 0
             assert waiting.getresponse().status == 200
             waiting.close()
@@ -171,7 +171,9 @@ def test_a_first_start_says_what_it_made_and_what_is_missing(tmp_path: Path) -> 
     admin = tmp_path / "taskrelay.admin-key"
     with Running.start(*SERVE, cwd=tmp_path) as serving:
         url, key = serving.ready()["url"], admin.read_text().strip()
-        answer = httpx.get(f"{url}/v1/keys", headers={"authorization": f"Bearer {key}"}, trust_env=False, timeout=10)
+        answer = httpx.get(
+            f"{url}/v1/keys", headers={"authorization": f"Bearer {key}"}, trust_env=False, timeout=SECONDS
+        )
         assert [one["scopes"] for one in answer.json()["data"]] == [["admin"]]
         assert serving.end() == 0
     said = "\n".join(serving.said)
@@ -212,7 +214,7 @@ def test_a_worker_answers_for_its_health_alone_and_an_api_has_no_lanes(tmp_path:
         facts = worker.ready()
         assert facts["roles"] == ["work"]
         asked = {
-            path: httpx.get(f"{facts['url']}{path}", trust_env=False).status_code
+            path: httpx.get(f"{facts['url']}{path}", trust_env=False, timeout=SECONDS).status_code
             for path in ("/livez", "/readyz", "/v1/tasks", "/callbacks/cloudsway/token", "/", "/metrics")
         }
         assert asked == {

@@ -87,3 +87,23 @@ def test_what_has_ended_is_not_asked_after(relay: Relay, task: dict[str, str]) -
     ended = said(relay, "tasks", "reconcile", task["id"])
     assert ended.code == 1 and ended.err.startswith("409 cannot_reconcile  ")
     assert said(relay, "tasks", "reconcile", ABSENT).err.startswith("404 not_found  ")
+
+
+@pytest.fixture(scope="module")
+def erased(relay: Relay) -> dict[str, str]:
+    """One more, of the test that erases what it is given."""
+    named = ("--reference", "to-be-erased", "--wait")
+    found: dict[str, str] = said_json(relay, "submit", "A boat [sandbox: seconds=0]", *TURBO, *named)
+    return found
+
+
+@pytest.mark.parametrize(
+    "command", [("get",), ("timeline",), ("cancel",), ("reconcile",), ("resolve", "--action", "abandon"), ("delete",)]
+)
+def test_a_task_is_named_by_its_reference_as_well(
+    command: tuple[str, ...], relay: Relay, erased: dict[str, str]
+) -> None:
+    by_id = said(relay, "tasks", *command, erased["id"])
+    assert erased["id"] in by_id.out or by_id.err.startswith("409 ")
+    by_reference = said(relay, "tasks", *command, erased["reference"])
+    assert (by_reference.code, by_reference.out, by_reference.err) == (by_id.code, by_id.out, by_id.err)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import pytest
 
 from service.cli.client import Api
@@ -11,23 +13,39 @@ from service.cli.terminal import FAILED, UNREACHABLE, Stop
 from service.cli.watch import Turn
 from tests.service.cli.conftest import Relay
 from tests.service.cli.inside import said, said_json
+from tests.service.cli.processes import SECONDS, Running
 from tests.service.cli.scripted import Reply, Scripted, problem, scripting
 
 SOON = ("--within", "60")  # what never ends is to fail, not to hang
 TURBO = ("-p", "cloudsway", "-m", "kling-3.0-turbo")
 
 
+def finish(relay: Relay, tasks: set[str]) -> None:
+    """End the jobs of these tasks, each once it is bought."""
+    left, until = set(tasks), time.monotonic() + SECONDS
+    while left:
+        assert time.monotonic() < until, left
+        for job in httpx.get(f"{relay.sandbox}/_sandbox/jobs", trust_env=False, timeout=SECONDS).json():
+            if job["external_id"] in left:
+                httpx.post(
+                    f"{relay.sandbox}/_sandbox/jobs/{job['id']}/finish", trust_env=False, timeout=SECONDS
+                ).raise_for_status()
+                left.remove(job["external_id"])
+        time.sleep(0.02)
+
+
 def test_tasks_are_watched_until_all_have_ended_and_success_is_exit_0(relay: Relay) -> None:
-    ids = [
-        said_json(relay, "submit", f"Boat {number}", *TURBO, "--reference", f"watched-{number}", "--metadata", "w=all")[
-            "id"
-        ]
-        for number in range(2)
-    ]
-    ended = said(relay, "tasks", "watch", "--metadata", "w=all", *SOON)
-    assert (ended.code, ended.out.splitlines()[-1]) == (0, "2 tasks: 2 succeeded")
-    assert {line.split()[1] for line in ended.out.splitlines()[:-1]} == set(ids)
-    assert "watched-0" in ended.out
+    orders = [("submit", f"Boat {number} [sandbox: stuck]", *TURBO, "--metadata", "w=all") for number in range(2)]
+    ids = {said_json(relay, *order, "--reference", f"watched-{n}")["id"] for n, order in enumerate(orders)}
+    watch = ("tasks", "watch", "--metadata", "w=all", *SOON)
+    with Running.start(*watch, cwd=relay.folder, settings=relay.client) as watching:
+        watching.until(lambda line: "watched-1" in line)  # the younger one: both are watched
+        finish(relay, ids)
+        assert watching.wait() == 0
+    *lines, total = watching.said
+    assert total == "2 tasks: 2 succeeded"
+    assert {line.split()[1] for line in lines} == ids
+    assert any("watched-0" in line for line in lines)
 
 
 def test_one_that_fails_is_exit_1_and_each_change_is_a_document(relay: Relay) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner, Result
 from service.cli.app import app
 from service.cli.why import lines, money, possible
 from tests.service.cli.conftest import Relay
+from tests.service.cli.processes import SECONDS
 
 COST: dict[str, Any] = {"unit": "unit", "estimated": "4", "charged": None, "money": None, "surplus": []}
 TASK: dict[str, Any] = {
@@ -81,10 +83,9 @@ def test_a_task_is_explained_by_its_reference_to_people_and_programs(relay: Rela
 def test_a_purchase_in_doubt_is_explained_with_the_commands_that_settle_it(relay: Relay) -> None:
     buy = ("submit", "why [sandbox: lost-reply]", "-p", "ulazai", "-m", "kling-3.0", "--reference", "why-2")
     id = done(relay, *buy)["id"]
-    for _ in range(100):
-        found = json.loads(said(relay, "why-2", "--json").stdout)
-        if found["task"]["status"] == "unconfirmed":
-            break
+    until = time.monotonic() + SECONDS
+    while (found := json.loads(said(relay, "why-2", "--json").stdout))["task"]["status"] != "unconfirmed":
+        assert time.monotonic() < until, found
     assert found["next"]["action"] == "hold" and found["next"]["at"]
     assert [one["command"].partition(" --action ")[2] for one in found["you_can"]] == [
         "adopt --provider-task-id JOB",
@@ -131,7 +132,8 @@ def test_who_is_told_is_said_with_what_comes_of_it_or_what_can_be_done() -> None
     assert "      attempt at 2026-11-20T21:10:30.000000Z: It has it." in shown and "      Given up." in shown
     assert "task.failed       exhausted   https://app.example.org" in shown and "exhausted   ep_1" in shown
     assert "  taskrelay endpoints resume ep_1\n" in shown and shown.count("taskrelay deliveries retry dlv_1") == 2
-    assert "Nobody was subscribed" in told(TASK)
+    assert "Nobody so far. Who subscribed and named no events is told of the end" in told(TASK)
+    assert "Nobody was subscribed" in told({**TASK, "finished_at": "2026-11-20T21:11:00.000000Z", "final": True})
 
 
 def test_what_can_be_done_follows_from_the_links() -> None:

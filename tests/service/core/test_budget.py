@@ -88,6 +88,13 @@ def test_what_nobody_can_tell_counts_as_what_was_set_aside() -> None:
     assert then(task(unit_price=None), **OVER) == {}, "nothing was set aside either"
 
 
+def test_a_product_with_more_digits_than_a_price_may_have_is_booked_again_as_it_was() -> None:
+    first = booked(task(cost_estimated="5.6", unit_price="0.333333333333333 USD"))  # ten dollars for thirty
+    aside = {"open": "1", "USD reserved": "1.8666666666666648"}
+    assert shown(first) == aside
+    assert then(first, **RUNNING, cost_estimated=None) == aside
+
+
 def test_the_dearest_who_may_be_asked_is_set_aside_as_long_as_it_may() -> None:
     others = fallback.dump([candidate("300"), candidate("200"), candidate(None), candidate("999", "1 EUR")])
     first = task(fallbacks=others)

@@ -12,6 +12,7 @@ from service.core.extra_headers import fault
         "Host", "content-length", "Transfer-Encoding", "connection", "EXPECT", "accept-encoding", "user-agent", "content-type",
         "webhook-id", "Webhook-Signature", "webhook-anything", "proxy-authorization", "taskrelay-attempt", "te", "upgrade",
         "x-forwarded-for", "content-encoding", "traceparent", "Tracestate", "baggage",
+        "Forwarded", "via", "X-Real-IP", "X-HTTP-Method-Override", "x-http-method", "X-Method-Override",
     ],
 )  # fmt: skip
 def test_what_frames_signs_or_names_the_message_is_not_for_others_to_set(name: str) -> None:

@@ -93,6 +93,14 @@ CASES: list[tuple[str, Task, Facts, str, int, str]] = [
         "It is looked for",
     ),
     (
+        "unconfirmed, not looked for again before its deadline",
+        task(submissions=1, status=TaskStatus.UNCONFIRMED, due_at=FUTURE),
+        FACTS,
+        "expire",
+        FUTURE,
+        "The deadline ends it. To settle it now",
+    ),
+    (
         "unconfirmed, cannot be asked",
         task(submissions=1, status=TaskStatus.UNCONFIRMED, due_at=FUTURE),
         replace(FACTS, look_up=False),

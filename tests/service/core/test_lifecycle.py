@@ -15,6 +15,7 @@ from service.core.events import EventType
 from service.core.lifecycle import SECOND, Outcome, Rules, Step, advance, rings
 from service.core.observation import Claim, Observation, Reading, Source
 from storage.records import OPEN_STATUSES, Charge, Failure, FailureCode, Output, Streak, Task, TaskStatus
+from tests.depth import examples
 from tests.service.core.builders import (
     ALL,
     CANCELED,
@@ -113,7 +114,7 @@ ROWS = st.builds(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=examples(1000), deadline=None)
 @given(ROWS, OBSERVATIONS, RULES, st.booleans())
 def test_it_never_raises_whatever_the_row_and_the_message(
     task: Task, seen: Observation, known: Rules, taken: bool
@@ -142,7 +143,7 @@ def test_it_is_pure(task: Task, seen: Observation, known: Rules, taken: bool) ->
     assert advance(task, seen, known, taken=taken) == advance(task, seen, known, taken=taken)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.sampled_from(HARD_ENDS), st.lists(st.tuples(OBSERVATIONS, st.booleans()), max_size=8))
 def test_a_final_end_absorbs_everything(task: Task, heard: list[tuple[Observation, bool]]) -> None:
     life = Life(task)
@@ -202,7 +203,7 @@ def lives(draw: st.DrawFn) -> list[tuple[Observation, bool]]:
     return heard
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(lives(), st.booleans())
 def test_at_most_one_hard_end_is_told_and_at_most_one_soft_one_before_it(
     heard: list[tuple[Observation, bool]], look: bool
@@ -243,7 +244,7 @@ def searches(draw: st.DrawFn) -> list[Observation]:
     return heard
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(searches(), st.sampled_from([True, True, True, False]))
 def test_a_second_submission_is_never_made_on_a_guess(heard: list[Observation], look: bool) -> None:
     """Held against an oracle that knows nothing of streaks: it counts the empty look-ups since the fate became unknown."""
@@ -284,7 +285,7 @@ def bought_again(heard: list[Observation]) -> bool:
     return life.task.resends == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(lives())
 def test_replaying_what_was_recorded_reproduces_the_row(heard: list[tuple[Observation, bool]]) -> None:
     """Also without what was ignored: only observations that did something need to be kept."""
@@ -312,7 +313,7 @@ INCONCLUSIVE: Sequence[dict[str, Any]] = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sampled_from([PROCESSING, RUNNING, UNCONFIRMED]),
     st.lists(st.tuples(st.sampled_from(INCONCLUSIVE), st.booleans()), min_size=1, max_size=6),
@@ -355,7 +356,7 @@ def live(heard: Sequence[Observation], task: Task = SUBMITTING) -> Life:
     return life
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sampled_from(REPLIES),
     st.lists(st.sampled_from(TELLS), max_size=5),
@@ -409,7 +410,7 @@ def test_c5_a_push_heard_a_hundred_times_is_heard_once() -> None:
     assert (life.task.version, len(life.drafts)) == (2, 2)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.sampled_from(SOFT_ENDS), st.permutations([*TELLS, VERDICTS[0], VERDICTS[1]]))
 def test_t12_in_any_order_a_late_success_is_told_once(task: Task, heard: list[Observation]) -> None:
     life = Life(task)
@@ -453,7 +454,7 @@ def test_c9_a_push_about_another_job_rings_for_the_tokens_own_task(claim: Claim)
     assert not rings(CANCELED, Reading(claim=claim, provider_task_id="job-2"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(lives(), st.sampled_from(sorted(EVERYTHING)), JOBS, st.sampled_from([(), (OUTPUT,)]))
 def test_a_push_that_could_move_the_task_always_rings(
     heard: list[tuple[Observation, bool]], claim: Claim, job: str | None, outputs: tuple[Output, ...]

@@ -21,6 +21,7 @@ from service.core.schedule import (
     retry_at,
 )
 from service.core.times import DAY, HOUR, MINUTE, SECOND
+from tests.depth import examples
 
 NOW = 1_790_000_000 * SECOND
 JITTER = st.floats(0, 1)
@@ -293,7 +294,7 @@ def test_what_can_never_be_taken_is_refused_at_once(n: int) -> None:
         Bucket(10, now=NOW, burst=3).take(NOW, n)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.floats(0.1, 500), st.floats(1, 20), st.lists(st.integers(0, 2 * SECOND), min_size=1, max_size=80))
 def test_no_stretch_of_time_holds_more_than_rate_and_burst(rate: float, burst: float, gaps: list[int]) -> None:
     bucket, now = Bucket(rate, now=NOW, burst=burst), NOW
@@ -416,7 +417,7 @@ def test_a_window_that_has_passed_is_forgotten() -> None:
     assert after("x" * 9).record(NOW + HOUR, False).requests == 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(st.tuples(st.integers(0, 90 * SECOND), st.booleans()), max_size=60))
 def test_it_always_comes_back_to_probing_within_a_minute(steps: list[tuple[int, bool]]) -> None:
     breaker, now = Breaker(), NOW

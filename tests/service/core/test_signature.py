@@ -17,6 +17,7 @@ from svix.webhooks import WebhookVerificationError as SvixRefused
 
 from service.core.signature import BadSecret, Headers, decode_secret, new_secret, sign, verify
 from service.core.signing_keys import Signer, read_private
+from tests.depth import examples
 
 KEY = bytes(range(24))
 OTHER = bytes(range(24, 48))
@@ -246,7 +247,7 @@ VALUES = st.text(st.characters(), max_size=60) | st.sampled_from([ID, str(NOW), 
 ODD = st.none() | st.integers() | st.binary(max_size=9) | VALUES
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.dictionaries(NAMES, VALUES) | st.lists(st.tuples(NAMES | st.binary(max_size=9), ODD)), ODD, st.lists(ODD))
 def test_judging_is_total(headers: Headers, body: bytes, secrets: list[str | bytes]) -> None:
     verdict = verify(headers, body, secrets, NOW * 1_000_000)

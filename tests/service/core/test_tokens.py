@@ -15,6 +15,7 @@ from itsdangerous import Signer
 from service.core import ids
 from service.core.keys import Keyring
 from service.core.tokens import Tokens
+from tests.depth import examples
 
 NEW = bytes(range(32))
 OLD = bytes(range(32, 64))
@@ -92,7 +93,7 @@ def test_no_other_spelling_of_the_signature_passes() -> None:
     assert not any(map(read, others))  # and does not reach us
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.data())
 def test_a_changed_character_anywhere_is_refused(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(TOKEN) - 1))
@@ -106,7 +107,7 @@ def test_a_part_of_a_token_is_refused(start: int, stop: int) -> None:
         assert read(TOKEN[start:stop]) is None
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.text() | st.none() | st.binary() | st.integers() | st.from_regex(r"v1\.[0-9A-Z]{8}\.\w+\.[\w-]{43}"))
 def test_reading_is_total(token: str) -> None:
     assert read(token) is None

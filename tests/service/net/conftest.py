@@ -9,6 +9,7 @@ import uvloop
 
 from service.net.guard import Policy
 from service.net.resolver import Resolver
+from tests.limits import Limits
 from tests.service.net.certificates import Authority
 
 LOOPBACK_ALLOWED = Policy(allow=(ip_network("127.0.0.0/8"),), ports=None)
@@ -25,8 +26,13 @@ def authority() -> Authority:
 
 
 @pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Limits:
+    return Limits(monkeypatch)
+
+
+@pytest.fixture
 def resolver() -> Iterator[Resolver]:
     """Every name is on this machine."""
-    made = Resolver(lookup=lambda host: ["127.0.0.1"])
+    made = Resolver(lookup=lambda host: ["127.0.0.1"], timeout_seconds=60)
     yield made
     made.close()

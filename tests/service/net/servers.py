@@ -69,6 +69,13 @@ class Seen:
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
 
+    async def asked(self, asking: asyncio.Task[object]) -> None:
+        """Until a request has come and some of what is said to it can be read, or whoever asks has given up."""
+        while not (self.requests or asking.done()):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+
 
 async def answer_always(peer: Peer) -> None:
     while await peer.request():
@@ -109,8 +116,12 @@ async def serving(behave: Behaviour, *, tls: ssl.SSLContext | None = None) -> As
         await server.wait_closed()
 
 
+_kept: list[socket.socket] = []
+
+
 def closed_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """A port that nobody listens on, and nobody will: it stays bound until the process ends."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    _kept.append(taken)
+    return int(taken.getsockname()[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
@@ -91,11 +92,13 @@ class Place:
     async def connect(
         self, said: bytes = b"", *, local: str = "127.0.0.1"
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """What is said is there before the server takes the connection: no clock of its can run out in between."""
         config = self.server.config
-        reader, writer = await asyncio.open_connection(config.host, config.port, local_addr=(local, 0))
+        raw = socket.create_connection((config.host, config.port), source_address=(local, 0))
+        raw.sendall(said)
+        raw.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=raw)
         self.writers.append(writer)
-        writer.write(said)
-        await writer.drain()
         return reader, writer
 
     async def heard(self, said: bytes = b"") -> bytes:
@@ -124,7 +127,7 @@ async def serving(
     host, port = listener.getsockname()
     place = Place(Server(uvicorn_config(app, host, port, http=Impatient)))
     running = asyncio.create_task(place.server.serve(sockets=[listener]))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await place.server.ready.wait()
         try:
             yield place
@@ -212,16 +215,49 @@ async def test_a_body_nobody_reads_is_not_waited_for_after_its_answer() -> None:
         assert found.startswith(b"HTTP/1.1 200") and found.endswith(b"ok")
 
 
+MEGABYTE = b"x" * 1_000_000
+
+
+async def test_four_megabytes_of_a_body_are_thrown_away_after_its_answer_and_the_connection_goes_on() -> None:
+    async with serving(plain, NEVER) as place:
+        reader, writer = await place.connect(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n")
+        await answer(reader)
+        for _ in range(4):
+            writer.write(MEGABYTE)
+            await writer.drain()
+        writer.write(GET)
+        assert (await answer(reader)).startswith(b"HTTP/1.1 200")
+
+
+async def test_more_of_a_body_than_that_is_not_read_and_its_sender_hears_the_end() -> None:
+    async with serving(plain, NEVER) as place:
+        reader, writer = await place.connect(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n")
+        await answer(reader)
+        for _ in range(4):
+            writer.write(MEGABYTE)
+            await writer.drain()
+        assert not reader.at_eof()
+        writer.write(MEGABYTE)
+        async with asyncio.timeout(60):
+            assert await reader.read() == b""
+
+
 async def test_an_answer_that_nobody_reads_is_given_up() -> None:
-    async with serving(large, Patience(unread_seconds=SHORT)) as place:
+    begun = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await large(scope, receive, send)
+
+    async with serving(app, Patience(unread_seconds=SHORT)) as place:
         await place.connect(GET)
-        await place.until(lambda: bool(place.tasks))
-        await asyncio.wait(place.tasks)
+        await begun.wait()
+        await place.until(lambda: not place.tasks)
         assert not place.connections
 
 
 async def test_whoever_sends_and_reads_in_time_is_never_cut_off() -> None:
-    hasty = Patience(head_seconds=1.0, keep_alive_seconds=LONG, linger_seconds=SHORT, unread_seconds=SHORT)
+    hasty = Patience(head_seconds=LONG, keep_alive_seconds=LONG, linger_seconds=SHORT, unread_seconds=SHORT)
     async with serving(whole, hasty) as place:
         reader, writer = await place.connect()
         for _ in range(2):
@@ -357,6 +393,7 @@ async def test_a_client_is_who_a_proxy_of_ours_says_and_nobody_elses_word_counts
 async def test_whoever_sends_requests_without_reading_answers_is_not_read_further() -> None:
     async with serving(large, NEVER) as place:
         _, writer = await place.connect(GET * 1000)
+        await place.until(lambda: bool(place.connections))
         [connection] = place.connections
         await place.until(lambda: bool(connection.unread[1]) and len(connection.pipeline) > 0)
         writer.write(GET * 200_000)

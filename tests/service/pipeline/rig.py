@@ -479,7 +479,7 @@ class Rig:
     async def settle(self) -> None:
         """Turn the lanes until nothing is in flight and nothing is due now."""
         fruitless = 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 moved = await self.claim()
                 for worker in list(self.workers.values()):

@@ -39,5 +39,5 @@ async def sending(rig: Rig, endpoint: str) -> EndpointLane:
 
 
 async def soon(awaited: Awaitable[object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await awaited

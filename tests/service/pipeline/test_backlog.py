@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -68,10 +69,22 @@ def test_a_delivery_refused_while_the_rows_are_read_is_looked_for_again() -> Non
     assert backlog.firsts.hungry
 
 
+def test_what_was_restarted_while_it_was_in_flight_is_looked_for_once_it_is_settled() -> None:
+    backlog = Backlog()
+    filled(backlog.firsts, backlog, ["a", "b"])
+    filled(backlog.agains, backlog, [])
+    backlog.take(), backlog.take()
+    backlog.fill(backlog.firsts, [replace(due("a"), since=due("a").since + 1), due("b")], 9)
+    backlog.settled("b")
+    assert not backlog.hungry
+    backlog.settled("a")
+    assert backlog.hungry and not backlog.known
+
+
 def test_what_is_set_aside_can_be_read_again() -> None:
     backlog = Backlog()
     filled(backlog.agains, backlog, ["a", "b"])
     backlog.take()
     backlog.set_aside()
-    assert len(backlog) == 0 and backlog.known == {"a"} and backlog.agains.hungry
+    assert len(backlog) == 0 and list(backlog.known) == ["a"] and backlog.agains.hungry
     assert filled(backlog.agains, backlog, ["a", "b"]) == 1

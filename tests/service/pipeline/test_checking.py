@@ -10,6 +10,7 @@ from service.core.schedule import Bucket
 from service.pipeline.checking import CheckDesk, Credentials, Finding, TooSoon, _ahead, check
 from service.providers.registry import PROVIDERS
 from service.sandbox.script import Step
+from tests.service.cli.scripted import scripting
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig
 
@@ -38,6 +39,15 @@ async def test_a_key_that_is_refused_is_found_so_by_every_contract(rig: Rig, nam
     found = await ask(rig, name)
     assert (found.reachable, found.credentials, found.status) == (True, Credentials.REFUSED, 401), found
     assert "key-of-the-account" not in repr(found)
+
+
+async def test_a_provider_that_repeats_the_key_is_not_repeated(rig: Rig) -> None:
+    with scripting() as echo:
+        rig.account("cloudsway", base_url=echo.url)
+        echo.answer = lambda: (401, {}, b'{"code": 401, "message": "no such key: key-of-the-account"}')
+        found = await ask(rig)
+    assert echo.asked and found.credentials is Credentials.REFUSED
+    assert found.detail is not None and "no such key: ***" in found.detail
 
 
 async def test_who_does_not_answer_says_nothing_of_the_key(rig: Rig) -> None:

@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from service.core.lifecycle import Outcome
 from service.core.observation import Claim
+from service.pipeline import neighbours as neighbours_module
 from service.pipeline.lanes import Lanes
 from service.pipeline.ledger import Batch
 from service.pipeline.neighbours import Neighbours
@@ -108,16 +111,17 @@ async def test_a_look_finds_what_no_hint_told(still: Rig) -> None:
         assert one.is_set() and feed.is_set()
 
 
-async def test_everything_means_look_now(still: Rig) -> None:
+async def test_everything_means_look_now(still: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours_module, "LOOK_RARELY_SECONDS", 3600.0)
     neighbours, _, watch = house(still, Line(), works=False)
     task = await still.task(await still.project())
     with watch.listening(task.id) as rung:
         running = asyncio.create_task(neighbours.run())
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(30):
             await rung.wait()  # the first look
             rung.clear()
             await still.bound(task)
             neighbours.heard(EVERYTHING)
-            await rung.wait()  # by itself it would look after five seconds
+            await rung.wait()  # by itself it would look after an hour
     running.cancel()
     await asyncio.wait([running])

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+
+import pytest
 
 from service.pipeline.pace import Pace
 from service.sandbox.subscriber import Answers
+from storage import lanes
 from storage.records import Lane, LaneKind
+from tests.service.net.servers import Peer, serving
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig
-from tests.service.pipeline.steps import ended
+from tests.service.pipeline.steps import ended, sending, soon
 
 
 async def test_retry_after_slows_the_whole_endpoint_and_outlives_its_owner(rig: Rig) -> None:
@@ -83,3 +88,77 @@ def test_a_rate_that_stays_goes_on_and_a_new_owner_starts_with_none_saved_up() -
     assert pace.open_at(SECOND) == 2 * SECOND
     pace.follow(None, SECOND)
     assert pace.take(SECOND)
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_person_s_word_ends_the_pause_that_an_endpoint_asked_for(rig: Rig, held: bool) -> None:
+    """`held`: by an owner who has the pause in memory; or nobody owns its lane."""
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, max_in_flight=1)
+    for _ in range(3):
+        await ended(rig, project)
+    rig.subscriber.answers = Answers(status=503, times=1, headers={"retry-after": "86400"})
+    await rig.stretch(60)
+    assert len(rig.received()) == 1
+    if not held:
+        rig.workers.clear()
+        await rig.run("UPDATE lanes SET owner = NULL, until = 0 WHERE kind = 'endpoint'")
+    await rig.database.write(lambda tx: lanes.forgive(tx, endpoint, now=rig.clock()))
+    rig.ring(LaneKind.ENDPOINT, endpoint)
+    await rig.stretch(1)
+    assert Counter(await rig.deliveries(endpoint)) == {("delivered", 1): 2, ("pending", 1): 1}
+    assert (await rig.lane(LaneKind.ENDPOINT, endpoint)).held_until is None
+
+
+async def test_a_pause_that_is_forgiven_while_the_lane_is_given_back_does_not_come_back(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project)
+    await ended(rig, project)
+    rig.subscriber.answers = Answers(status=503, times=1, headers={"retry-after": "86400"})
+    await rig.stretch(60)
+    worker = await sending(rig, endpoint)
+    await rig.database.write(lambda tx: lanes.forgive(tx, endpoint, now=rig.clock()))
+    due = await rig.database.read(worker.next_due)
+    assert due is not None and due == int(str((await rig.rows("SELECT due_at FROM deliveries"))[0][0]))
+    assert (worker.lane.held_until, worker.lane.breaker) == (None, None)
+
+
+async def test_what_an_old_url_asks_for_does_not_slow_the_new_one(rig: Rig) -> None:
+    asked, moved = asyncio.Event(), asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await moved.wait()
+        await peer.say(b"HTTP/1.1 429 Slower\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n")
+
+    assert rig.network is not None
+    project = await rig.project()
+    async with serving(slow) as old:
+        endpoint = await rig.endpoint(project, url=f"http://127.0.0.1:{old.port}/old")
+        await ended(rig, project)
+        worker = await sending(rig, endpoint)
+        while await worker.run_once():
+            pass
+        await soon(asked.wait())
+        await rig.run("UPDATE endpoints SET url = :url", url=f"{rig.network.subscriber_url}/new")
+        worker.ring(rig.clock())
+        await worker.run_once()
+        moved.set()
+        await rig.settle()
+        await ended(rig, project)
+        await rig.settle()
+    assert await rig.deliveries(endpoint) == [("pending", 1), ("delivered", 1)]
+    [(due,)] = await rig.rows("SELECT due_at FROM deliveries WHERE status = 'pending'")
+    assert int(str(due)) <= rig.clock() + 5 * SECOND, "it is tried where the endpoint is now"
+
+
+def test_a_clock_that_is_set_back_shuts_no_endpoint() -> None:
+    hour = 3600 * SECOND
+    pace = Pace(Lane(kind=LaneKind.ENDPOINT, key="ep_1", epoch=1))
+    for _ in range(10):
+        pace.answered(100 * hour, well=False)
+    assert pace.shut and not pace.take(100 * hour)
+    assert pace.open_at(90 * hour) == 90 * hour and pace.take(90 * hour)
+    pace.slow(124 * hour)
+    assert pace.open_at(90 * hour) == 90 * hour + 24 * hour, "as long as anybody may ask for, and not longer"

@@ -84,7 +84,7 @@ async def test_who_waits_for_a_batch_hears_of_it_even_when_the_lanes_cannot_be_t
         raise ValueError("a lane is broken")
 
     recorder = Recorder(still.database, still.desk(), arrived=broken)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         told = await recorder.record(still.seen(task, Claim.CANCEL, source=Source.OPERATOR))
     assert told.outcome is Outcome.CHANGED
 

@@ -12,10 +12,12 @@ from standardwebhooks import Webhook
 from service.core import signature
 from service.core.observation import Claim
 from service.core.schedule import RETRY_SCHEDULE
-from service.pipeline import backlog
+from service.pipeline import backlog, redelivery
+from service.pipeline.audit_trail import Act
 from service.sandbox.subscriber import Answers
 from storage import endpoint_secrets
 from storage.records import EndpointStatus
+from tests.service.net.servers import OK, Peer, serving
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig, digest
 from tests.service.pipeline.steps import ended, sending, soon
@@ -62,6 +64,33 @@ async def test_a_failing_subscriber_is_retried_by_the_schedule_and_given_up(rig:
     assert len(rig.received()) == 10
 
 
+@pytest.mark.parametrize(("made", "last"), [(0, False), (9, True)])
+async def test_sending_again_by_hand_is_not_undone_by_the_attempt_under_way(rig: Rig, made: int, last: bool) -> None:
+    answering = asyncio.Event()
+
+    async def slow(peer: Peer) -> None:
+        while await peer.request():
+            await answering.wait()
+            await peer.say(b"HTTP/1.1 500 Sorry\r\ncontent-length: 0\r\n\r\n" if len(seen.requests) == 1 else OK)
+
+    project = await rig.project()
+    async with serving(slow) as seen:
+        endpoint = await rig.endpoint(project, url=f"http://127.0.0.1:{seen.port}/")
+        await ended(rig, project)
+        await rig.run("UPDATE deliveries SET attempts = :made", made=made)
+        worker = await sending(rig, endpoint)
+        while not seen.requests:
+            await worker.run_once()
+            await worker.wait(0.01)
+        rig.clock.now += SECOND
+        [(id,)] = await rig.rows("SELECT id FROM deliveries")
+        act = Act(action="retry", key_id="key_1")
+        await redelivery.retry(rig.recorder, str(id), project, act)
+        answering.set()
+        await rig.settle()
+        assert await rig.deliveries(endpoint) == [("delivered", made + 2)]
+
+
 async def test_what_waits_long_is_forgotten_and_its_lane_can_be_given_back(rig: Rig) -> None:
     project = await rig.project()
     endpoint = await rig.endpoint(project, max_in_flight=1)
@@ -90,6 +119,39 @@ async def test_no_more_attempts_are_in_flight_than_the_endpoint_allows(rig: Rig)
     assert worker.next_at() is None
     for sender in list(worker._senders):
         sender.cancel()
+
+
+async def test_a_cap_that_is_lowered_holds_for_what_waits_already(rig: Rig) -> None:
+    answering = asyncio.Semaphore(0)
+
+    async def slow(peer: Peer) -> None:
+        while await peer.request():
+            await answering.acquire()
+            await peer.say(OK)
+
+    async def turn_until_asked(times: int) -> None:
+        while len(seen.requests) < times:
+            await worker.run_once()
+            await worker.wait(0.01)
+
+    project = await rig.project()
+    async with serving(slow) as seen:
+        endpoint = await rig.endpoint(project, url=f"http://127.0.0.1:{seen.port}/", max_in_flight=4)
+        for _ in range(12):
+            await ended(rig, project)
+        worker = await sending(rig, endpoint)
+        await soon(turn_until_asked(4))
+        await rig.run("UPDATE endpoints SET max_in_flight = 1")
+        worker.ring(rig.clock())
+        await worker.run_once()
+        for _ in range(4):
+            answering.release()
+        await soon(turn_until_asked(5))
+        assert len(worker._senders) == 1
+        for _ in range(8):
+            answering.release()
+        await rig.settle()
+    assert await rig.deliveries(endpoint) == [("delivered", 1)] * 12
 
 
 async def test_events_of_a_task_start_in_order_however_they_come(rig: Rig) -> None:
@@ -143,7 +205,7 @@ async def test_no_delivery_is_sent_twice_whether_handed_over_or_read(
         for _ in range(dice.randrange(12)):
             await asyncio.sleep(0)
     turning = False
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await turns
     await rig.settle()
     assert Counter(await rig.deliveries(endpoint)) == {("delivered", 1): 25}
@@ -247,7 +309,7 @@ async def test_one_hanging_endpoint_holds_nobody_up(rig: Rig) -> None:
     for _ in range(5):
         await ended(rig, other)
     second = await sending(rig, healthy)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await rig.deliveries(healthy) != [("delivered", 1)] * 5:
             rig.clock.now += 10_000
             await second.run_once()
@@ -332,3 +394,42 @@ async def test_a_rotation_is_followed_by_a_running_lane_to_the_end_of_its_overla
     assert [len(one) for one in (before, during, after)] == [1, 2, 1]
     last = rig.received()[-1]
     assert Webhook(new).verify(last.body.encode(), dict(last.headers))
+
+
+@pytest.mark.parametrize("rung", [True, False])
+async def test_a_pause_is_heard_within_seconds_however_much_waits_in_memory(
+    rig: Rig, rung: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "FIRST_ROOM", 4)
+    monkeypatch.setattr(backlog, "AGAIN_ROOM", 4)
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, rate_limit=1)
+    for _ in range(4):
+        await ended(rig, project)
+    await rig.run("UPDATE deliveries SET attempts = 1")
+    for _ in range(4):
+        await ended(rig, project)
+    worker = await sending(rig, endpoint)
+    await rig.settle()
+    await rig.stretch(1)
+    assert len(rig.received()) == 1 and len(worker._backlog) == 7
+    await rig.run("UPDATE endpoints SET status = 'paused' WHERE id = :id", id=endpoint)
+    if rung:
+        worker.ring(rig.clock())
+    else:
+        rig.clock.advance(2)
+    await rig.stretch(60)
+    assert len(rig.received()) == 1
+    assert worker.idle, "its lane can be given back"
+
+
+async def test_one_delivery_starts_one_sender(rig: Rig) -> None:
+    project = await rig.project()
+    endpoint = await rig.endpoint(project, max_in_flight=8)
+    await ended(rig, project)
+    worker = await sending(rig, endpoint)
+    while await worker.run_once():
+        pass
+    assert len(worker._senders) == 1
+    await rig.settle()
+    assert await rig.deliveries(endpoint) == [("delivered", 1)]

@@ -73,7 +73,7 @@ async def test_lanes_that_wait_for_their_host_hold_up_nobody_else_and_do_not_spi
         assert [worker.next_at() for worker in workers] == [None] * 4
         assert not any(worker.idle for worker in workers)
         other = await sending(rig, well)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await rig.deliveries(well) != [("delivered", 1)]:
                 await other.run_once()
                 await other.wait(0.05)

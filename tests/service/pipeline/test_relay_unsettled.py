@@ -76,7 +76,7 @@ async def lane_of(rig: Rig, watched: Watched) -> EndpointLane:
 
 async def all_it_may(lane: EndpointLane) -> None:
     """Until nothing is in flight, and nothing more may be."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while lane._settling.room > -IN_FLIGHT:
             await asyncio.wait(lane._senders, timeout=0.001)
 

@@ -18,6 +18,7 @@ from service.pipeline.ledger import Callback
 from service.pipeline.replay import Checked, Difference, check, differences
 from storage import history
 from storage.records import Task, TaskStatus
+from tests.depth import examples
 from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig
 from tests.service.pipeline.steps import VIDEO, bound_task, succeeded
@@ -264,7 +265,7 @@ acts = st.builds(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(lived=st.lists(acts, min_size=1, max_size=8), goes_on=st.booleans())
 async def test_whatever_is_heard_in_whatever_order_the_history_gives_the_row(
     still: Rig, lived: list[Act], goes_on: bool

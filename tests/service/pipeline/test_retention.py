@@ -125,6 +125,18 @@ async def test_raw_payloads_go_early_and_what_was_understood_of_them_stays_for_r
     assert {row[0] for row in await still.rows("SELECT count(raw) FROM observations")} == {0}
 
 
+async def test_an_old_task_that_ended_late_keeps_its_raw_payloads_until_its_own_time_is_over(still: Rig) -> None:
+    task = await still.task(await still.project())
+    await still.bound(task)
+    still.clock.advance(31 * 86_400)
+    await still.see(task, Claim.FAILED, raw=b"answer")
+    keep = keeper(still)
+    for days, kept in ((0, 1), (29, 1), (2, 0)):
+        still.clock.advance(days * 86_400)
+        await keep.run_once()  # of those it passed by, it remembers this one
+        assert await still.rows("SELECT count(raw) FROM observations WHERE claim = 'failed'") == [(kept,)]
+
+
 async def test_attempts_go_by_their_own_age_and_never_those_of_a_pending_delivery(still: Rig) -> None:
     project = await still.project()
     await still.endpoint(project)

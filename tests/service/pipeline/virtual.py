@@ -98,7 +98,7 @@ async def turns_in(rig: Rig, seconds: float, *, make: Callable[[Lane], Worker] |
     built = make or rig.make
     lanes = rig.running_lanes(make=lambda lane: Passing(built(lane), rig, stretch))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while rig.clock() < stretch.end and not stretch.over.is_set():
                 await lanes.run_once()
                 if running := list(lanes._running.values()):

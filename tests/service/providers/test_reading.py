@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from service.providers import reading
 from service.providers.base import Reply
 from storage.records import FailureCode
+from tests.depth import examples
 
 fuzz = settings(max_examples=150, deadline=None, database=None)
 anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.none()) | st.decimals()
@@ -85,7 +86,7 @@ near_links = st.lists(letters | st.characters(codec="utf-8"), max_size=12).map("
 )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(near_links)
 def test_the_short_way_for_texts_without_secrets_says_what_the_long_one_says(words: str) -> None:
     if reading.redact(words.encode("utf-8", errors="surrogatepass")) == words.encode("utf-8", errors="surrogatepass"):

@@ -39,7 +39,7 @@ class HandClock:
 
     async def move(self, seconds: float) -> None:
         """Wait until somebody sleeps, then let that much time pass."""
-        async with asyncio.timeout(5), self.asleep:
+        async with asyncio.timeout(30), self.asleep:
             await self.asleep.wait_for(lambda: bool(self.sleepers))
         self.now += seconds
         for due, woken in self.sleepers:
@@ -62,7 +62,7 @@ def world(clock: HandClock) -> World:
 async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     async with await serve(world) as served:
         headers = {"authorization": f"Bearer {KEY}"}
-        async with httpx.AsyncClient(base_url=served.url, headers=headers, timeout=5, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=served.url, headers=headers, timeout=60, trust_env=False) as client:
             yield client
 
 
@@ -85,7 +85,7 @@ def arrived(receiver: Subscriber) -> Arrived:
     """Wait for so many pushes and return them."""
 
     async def wait(count: int) -> list[Received]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await receiver.until(count)
         return list(receiver.received)
 

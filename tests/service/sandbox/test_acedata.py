@@ -49,7 +49,7 @@ def refused(reply: httpx.Response) -> tuple[int, str]:
 async def blocked(client: httpx.AsyncClient, world: World, **fields: Any) -> tuple[asyncio.Task[httpx.Response], str]:
     """A create in the synchronous form, under way, and its job."""
     creating = asyncio.create_task(client.post(VIDEOS, json=TEXT | fields))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await world.until(lambda: bool(world.jobs))
     [job_id] = world.jobs
     return creating, job_id
@@ -83,7 +83,9 @@ async def test_job_that_fails_while_its_client_waits_is_an_error_that_names_it(
 
 async def test_client_that_hangs_up_leaves_its_job_behind(client: httpx.AsyncClient, world: World) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        await client.post(VIDEOS, json=TEXT, timeout=0.2)
+        await client.post(VIDEOS, json=TEXT, timeout=httpx.Timeout(60, read=0.2))
+    async with asyncio.timeout(30):
+        await world.until(lambda: bool(world.jobs))
     [job] = world.jobs.values()
     world.finish(job.id)
     assert (await retrieve(client, job.id))["response"]["success"] is True

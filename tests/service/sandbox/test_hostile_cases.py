@@ -7,12 +7,12 @@ from email.utils import parsedate_to_datetime
 
 from service.sandbox.hostile import Hostile
 from service.sandbox.hostile_cases import ANSWERS
-from tests.service.sandbox.test_hostile import speak
+from tests.service.sandbox.test_hostile import speak, whole
 
 
-async def said(case: str, seconds: float = 0.1) -> bytes:
+async def said(case: str) -> bytes:
     async with Hostile() as hostile:
-        return await speak(hostile.urls[case], seconds=seconds)
+        return await speak(hostile.urls[case], enough=whole)
 
 
 DOES = [
@@ -30,10 +30,15 @@ DOES = [
 
 
 async def test_each_case_does_what_it_says() -> None:
+    async def listen(case: str, least: int) -> bytes:
+        if not least:
+            return await speak(hostile.urls[case], seconds=0.3)  # nothing is said; the silent ones do not end either
+        return await speak(hostile.urls[case], enough=lambda said: len(said) >= least)
+
     async with Hostile() as hostile:
-        texts = await asyncio.gather(*(speak(hostile.urls[case], seconds=0.3) for case, _, _ in DOES))
+        texts = await asyncio.gather(*(listen(case, least) for case, _, least in DOES))
     for (case, begins, least), text in zip(DOES, texts, strict=True):
-        assert text.startswith(begins) and len(text) >= least, case
+        assert text.startswith(begins) and len(text) >= least and bool(text) == bool(least), case
 
 
 async def test_the_bomb_is_a_thousand_times_larger_unpacked() -> None:

@@ -26,7 +26,7 @@ async def meeting(
     reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
     try:
         await client(reader, writer)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             line = await lines.get()
     finally:
         writer.transport.abort()

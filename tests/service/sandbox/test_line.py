@@ -21,7 +21,10 @@ NEVER_MADE = {"close": httpx.RemoteProtocolError, "hang": httpx.ReadTimeout}
 async def test_connection_ends_without_an_answer(client: httpx.AsyncClient, world: World, directive: str) -> None:
     expected = (ANSWERED_AFTER | NEVER_MADE)[directive]
     with pytest.raises(expected):
-        await client.post(TEXT, json=body(f"A boat [sandbox: {directive}]"), timeout=0.2)
+        limits = httpx.Timeout(60, read=0.2)
+        await client.post(TEXT, json=body(f"A boat [sandbox: {directive}]"), timeout=limits)
+    async with asyncio.timeout(30):
+        await world.until(lambda: bool(world.requests) and (directive in NEVER_MADE or bool(world.accepted)))
     assert world.accepted.get("cloudsway", {}) == ({"task_1": 1} if directive in ANSWERED_AFTER else {})
     assert world.requests[-1].status is None
 

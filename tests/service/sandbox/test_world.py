@@ -38,7 +38,7 @@ async def test_seconds_in_a_prompt_outrank_the_knob(client: httpx.AsyncClient, w
     await create(client, "A boat [sandbox: seconds=8]")
     await clock.move(2)
     await clock.move(6)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await world.until(lambda: not world.open["cloudsway"])
 
 
@@ -218,7 +218,7 @@ def plain_job(world: World, callback_url: str) -> Job:
 async def test_close_ends_jobs_and_pushes_under_way(world: World, receiver: Subscriber, callback_url: str) -> None:
     receiver.answers.status, receiver.answers.times = None, 1
     job = world.accept(plain_job(world, callback_url))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await receiver.until(1)
         await world.close()
     left = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "").startswith("World.")]

@@ -11,7 +11,7 @@ from service.cli.demo.killing import KILLS, TASKS
 from service.cli.demo.stage import clean_environment, our_command
 from tests.service.cli.processes import Running, alive
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def besieged(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -22,7 +22,7 @@ def besieged(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=800,
         check=False,
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 from service.cli.demo.stage import ROOT, Stage, StageError, clean_environment, free_port, our_command, run_once
 from service.net.server import listen
-from tests.service.cli.processes import alive
+from tests.service.cli.processes import SECONDS, alive
 
 pytestmark = pytest.mark.slow  # processes, each with its start
 
@@ -46,7 +46,7 @@ async def test_what_goes_wrong_inside_ends_the_processes_too(tmp_path: Path) -> 
 async def test_a_process_that_does_not_come_up_is_named_with_its_last_words(tmp_path: Path) -> None:
     async with Stage(tmp_path) as stage:
         taken = await stage.start("sandbox", SANDBOX)
-        with pytest.raises(StageError, match=r"second did not come up; it said: .*cannot listen"):
+        with pytest.raises(StageError, match=r"second did not come up; it said: sandbox: cannot listen"):
             await stage.start("second", ["sandbox", "--port", taken.url.rpartition(":")[2]])
 
 
@@ -73,12 +73,14 @@ async def test_the_settings_of_a_real_taskrelay_do_not_reach_the_stage(
 async def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"taskrelay tasks list failed: .*does not answer"):
         await run_once(tmp_path, ["tasks", "list", "--url", f"http://127.0.0.1:{free_port()}"], {})
+    with pytest.raises(StageError, match=r"^taskrelay keys create failed: keys: a key's name is 1 to 128"):
+        await run_once(tmp_path, ["keys", "create", "--name", "", "--scope", "tasks", "--json"], {})
 
 
 def test_a_stranger_in_the_current_folder_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text("raise SystemExit('the wrong service')")
     said = subprocess.run(
-        our_command("--version"), cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+        our_command("--version"), cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=True
     )
     assert said.stdout.startswith("taskrelay ")
 
@@ -99,7 +101,7 @@ async def test_a_killed_parent_takes_its_processes_along(tmp_path: Path) -> None
         sys.executable, "-P", "-c", script, cwd=tmp_path, stdout=asyncio.subprocess.PIPE
     )
     assert parent.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SECONDS):
         pid = int(await parent.stdout.readline())
         assert alive([pid]) == [pid]
         parent.kill()

@@ -19,7 +19,7 @@ from service.cli.app import app
 from service.cli.demo.stage import free_port
 from service.cli.dev.command import called
 from service.cli.terminal import Stop
-from tests.service.cli.processes import Running, alive, run, run_json
+from tests.service.cli.processes import SECONDS, Running, alive, run, run_json
 
 LAST_WORDS = "What happens to your tasks"
 
@@ -36,7 +36,7 @@ def silent(port: int) -> bool:
 
 def soon(is_so: Callable[[], bool]) -> None:
     """Nobody tells of the end of another's process, so look."""
-    end = time.monotonic() + 40
+    end = time.monotonic() + SECONDS
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -73,7 +73,9 @@ def pasted(text: str, folder: Path) -> dict[str, object]:
     """What the printed curl comes to, pasted into a shell."""
     found = re.search(r"^curl .*?\n  -d .*?$", text, re.DOTALL | re.MULTILINE)
     assert found is not None
-    said = subprocess.run(["sh", "-c", found[0]], cwd=folder, capture_output=True, text=True, timeout=40, check=True)
+    said = subprocess.run(
+        ["sh", "-c", found[0]], cwd=folder, capture_output=True, text=True, timeout=SECONDS, check=True
+    )
     task: dict[str, object] = json.loads(said.stdout)
     return task
 
@@ -85,7 +87,7 @@ def test_what_it_prints_works_as_printed_and_ctrl_c_leaves_nothing(tmp_path: Pat
         task = pasted(text, tmp_path)
         assert (task["status"], task["reference"]) == ("succeeded", "order-8841")
         assert str(task["id"]) in up.until(lambda line: "task.succeeded" in line)
-        film = httpx.get(str(task["output_url"]), follow_redirects=True, trust_env=False)
+        film = httpx.get(str(task["output_url"]), follow_redirects=True, trust_env=False, timeout=SECONDS)
         assert (film.status_code, film.headers["content-type"]) == (200, "video/mp4")
         assert film.url.port == up.ports[1]
         exported = re.search(r"^export TASKRELAY_URL=(\S+) TASKRELAY_KEY=(\S+)$", text, re.MULTILINE)
@@ -163,7 +165,7 @@ def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
         text = up.until_up()
         up.stop_reading()
         pasted(text, tmp_path)
-        up.popen.wait(40)
+        up.popen.wait(SECONDS)
         assert up.left_nothing()
 
 

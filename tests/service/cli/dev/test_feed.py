@@ -49,7 +49,7 @@ async def test_every_event_from_now_on_is_told_once_and_silence_is_borne(monkeyp
     pages = (503, ""), page("c1", "of earlier"), page("c2", "a", "b"), (502, "x"), (200, "<html>"), page("c3", "c")
     async with answering(*pages) as (url, asked, over), httpx.AsyncClient(base_url=url, trust_env=False) as client:
         following = asyncio.create_task(feed.follow(client, tell))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             await over.wait()
         following.cancel()
         await asyncio.wait([following])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import httpx
 import pytest
 
 from tests.service.cli.conftest import Relay
-from tests.service.cli.doctor.scene import Place, Told, somebody
+from tests.service.cli.doctor.scene import Place, Told, place_at, somebody
 
 PROBLEM = {"content_type": "application/problem+json"}
 
@@ -55,6 +59,62 @@ def test_another_installation_is_told_from_ours(place: Place, relay: Relay) -> N
     told = asked(place, relay.url)
     assert [about for about, _, _ in told.wrong] == ["callbacks"]
     assert "another installation answers" in told.wrong[0][1]
+
+
+class Between(BaseHTTPRequestHandler):
+    """A proxy that says for whom it asks."""
+
+    target: str
+    says: Mapping[str, str]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        got = httpx.post(f"{self.target}{self.path}", content=body, headers=dict(self.says), trust_env=False)
+        self.send_response(got.status_code)
+        self.send_header("content-type", got.headers["content-type"])
+        self.send_header("content-length", str(len(got.content)))
+        self.end_headers()
+        self.wfile.write(got.content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def proxy(target: str, **says: str) -> Iterator[str]:
+    kind = type(
+        "Through", (Between,), {"target": target, "says": {name.replace("_", "-"): says[name] for name in says}}
+    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+SAYS = {
+    "it says for whom": ({"x_forwarded_for": "203.0.113.9"}, True),
+    "in the other header": ({"forwarded": "for=203.0.113.9"}, True),
+    "it says nothing": ({}, False),
+}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_a_proxy_whose_word_does_not_count_is_told_by_that_word(
+    name: str, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says, seen = SAYS[name]
+    here = place_at(relay.folder, monkeypatch, dict(relay.settings))
+    with proxy(relay.url, **says) as public:
+        here.settings["TASKRELAY_PUBLIC_URL"] = public
+        told = here.doctor()
+    assert (told.code, told.wrong) == (0, [])
+    fixes = [fix for about, _, fix in told.of("note") if about == "callbacks"]
+    assert [fix.startswith("TASKRELAY_TRUSTED_PROXIES=127.0.0.1 ") for fix in fixes] == ([True] if seen else [])
 
 
 def test_a_changed_path_is_told_from_another_installation(place: Place, relay: Relay) -> None:

@@ -51,7 +51,7 @@ def test_of_a_sound_one_nothing_is_to_be_mended() -> None:
         ),
         (replace(SOUND, standby=True), "wrong", "it is a standby", "the primary"),
         (replace(SOUND, timeouts={"lock_timeout": "0"}), "wrong", "lock_timeout of relay is off", "taskrelay db migrate"),
-        (replace(SOUND, lacking=("tasks",)), "wrong", "may not read and write tasks", "GRANT SELECT, INSERT"),
+        (replace(SOUND, lacking=("tasks",)), "wrong", "may not read and write tasks", "db migrate --role"),
         (replace(SOUND, connections=95), "note", "95 connections are ours, of 100", "PgBouncer"),
         (replace(SOUND, ahead_seconds=31.0), "note", "31.0 s ahead of the server's", "timedatectl"),
         (replace(SOUND, ahead_seconds=-250.0), "wrong", "250.0 s behind the server's: receivers would", "timedatectl"),

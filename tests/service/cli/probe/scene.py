@@ -16,6 +16,7 @@ from service.cli.demo.stage import free_port
 from service.cli.probe import command
 from service.cli.terminal import Stop
 from tests.service.cli.conftest import Relay
+from tests.service.cli.processes import SECONDS
 
 app = typer.Typer()
 app.command("probe")(command.probe)
@@ -85,13 +86,15 @@ class Prober:
 
     def bought(self) -> int:
         """How many jobs the sandbox made for this key."""
-        jobs = httpx.get(f"{self.relay.sandbox}/_sandbox/accounts", trust_env=False).json()
+        jobs = httpx.get(f"{self.relay.sandbox}/_sandbox/accounts", trust_env=False, timeout=SECONDS).json()
         return sum(float(one["spent"]) > 0 for one in jobs if one["key"] == self._label())
 
     def order(self, **rules: object) -> None:
         """Make the sandbox depart from the documents, for this key alone."""
         change = {"key": self.key, **rules}
-        httpx.patch(f"{self.relay.sandbox}/_sandbox/rules", json=change, trust_env=False).raise_for_status()
+        httpx.patch(
+            f"{self.relay.sandbox}/_sandbox/rules", json=change, trust_env=False, timeout=SECONDS
+        ).raise_for_status()
 
     def _label(self) -> str:
         from service.sandbox.accounts import label

@@ -87,6 +87,12 @@ def test_what_is_said_in_our_words_wins() -> None:
     assert given == {"prompt": "A boat", "duration": 10, "aspect_ratio": "1:1", "resolution": "1080p", "image": URL}
 
 
+def test_an_image_in_our_words_wins_over_a_file_which_is_stored_nowhere() -> None:
+    said = {"model": MODEL, "prompt": "A boat", "image": URL}
+    made = order_of(said, png(), providers=PROVIDERS, accounts=ACCOUNTS)
+    assert (made.faults, made.image) == ([], None) and made.body["input"]["image"] == URL  # type: ignore[index]
+
+
 @pytest.mark.parametrize("reference", [URL, {"image_url": URL}])
 def test_a_reference_by_url(reference: object) -> None:
     made = order(input_reference=reference)

@@ -77,6 +77,33 @@ async def test_a_create_that_is_asked_again_is_done_once(client: httpx.AsyncClie
     assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
 
 
+async def test_half_a_character_in_a_form_is_refused_at_its_place_whether_asked_again_or_not(
+    client: httpx.AsyncClient,
+) -> None:
+    form = {**{name: (None, value) for name, value in BODY.items()}, "metadata": (None, '{"a": "\\ud800"}')}
+    for headers in ({}, {"x-stainless-retry-count": "0"}):
+        assert set(places(await client.post("videos", files=form, headers=headers))) == {"/metadata/a"}
+
+
+async def test_another_image_under_the_same_key_is_another_request(client: httpx.AsyncClient, house: House) -> None:
+    world = World(Knobs(job_seconds=None))
+    server = await serve(world)
+    channel = Channel(name="ulazai", base_url=server.url, api_key="secret-provider-key")
+    house.context.accounts["ulazai"] = account("ulazai", "ulazai", None, channel=channel)  # type: ignore[index]
+    text = {name: (None, value) for name, value in BODY.items()}
+    try:
+        told = [
+            await client.post(
+                "videos", files={**text, "input_reference": ("upload", image)}, headers={"idempotency-key": "one"}
+            )
+            for image in (png(), png(), png() + b"\0")
+        ]
+    finally:
+        await server.stop()
+    assert told[0].status_code == 200 and told[1].content == told[0].content
+    assert (told[2].status_code, told[2].json()["code"]) == (422, "idempotency_key_reused")
+
+
 async def test_a_reference_that_is_taken_is_not_retried(client: httpx.AsyncClient) -> None:
     await made(client, reference="order-1")
     taken = await client.post("videos", json={**BODY, "reference": "order-1"})

@@ -133,7 +133,7 @@ async def attempted(house: House, status_code: int | None, error_class: str | No
         rows = await database.read(lambda tx: tx.fetch("SELECT id FROM deliveries WHERE status = 'pending'"))
         return [str(id) for (id,) in rows]
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (found := await waiting()):  # noqa: ASYNC110 (the row is another request's)
             await asyncio.sleep(0.01)
     attempt = Attempt(

@@ -89,6 +89,14 @@ def test_where_nothing_could_be_seen_nothing_is_claimed() -> None:
     assert [name for name in differing(seen) if name != "our id told back"] == []
 
 
+@pytest.mark.parametrize(("pushes", "verdict"), [(0, Verdict.UNSEEN), (2, Verdict.HELD), (9, Verdict.DIFFERS)])
+def test_pushes_that_an_earlier_run_may_have_got_are_not_missed(pushes: int, verdict: Verdict) -> None:
+    seen = evidence()
+    again = replace(seen, exchanges=seen.exchanges[1:], pushes=[seen.pushes[0]] * pushes)
+    [found] = [fact for fact in facts(again) if fact.name == "pushes for one job"]
+    assert found.verdict is verdict
+
+
 def test_a_place_is_the_shallowest_and_only_of_the_whole_value() -> None:
     assert place_of(b'{"a": {"id": 7}, "b": [{"id": "7"}], "id": "77"}', "7") == "a.id"
     assert place_of(b'[{"id": "x"}]', "x") == "[].id"
