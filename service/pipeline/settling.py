@@ -90,7 +90,8 @@ class Settling:
 
     def due_at(self, now: int, *, more_to_come: bool) -> int:
         """When to write: now, if the batch is full, old enough, or none is to join it."""
-        ready = len(self._batch.results) >= SETTLE_AT or now >= self._by or not more_to_come
+        waiting = self._by - SETTLE_WITHIN <= now < self._by  # before that: the clock was set back
+        ready = len(self._batch.results) >= SETTLE_AT or not waiting or not more_to_come
         return now if ready else self._by
 
     def add(self, result: Settled, now: int) -> bool:

@@ -85,7 +85,7 @@ class Given(PydanticBaseSettingsSource):
         try:
             content = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as fault:
-            self._problem(f"{file} cannot be read: {fault.strerror}", f"chmod u+r {file}")
+            self._problem(f"{file} cannot be read: {fault.strerror}", f"ls -ld {file}")
         except UnicodeDecodeError:
             self._problem(f"{file} is not UTF-8 text", f"rewrite {file} as UTF-8")
         except tomllib.TOMLDecodeError as fault:
@@ -234,7 +234,8 @@ def _told(fault: Any, given: Given) -> list[Problem]:
         return [Problem(text, "enableServiceLinks: false   (in the pod's spec)")]
     item = next((f" (item {part + 1})" for part in location[len(path) :] if isinstance(part, int)), "")
     joint = " " if fault["type"] == "value_error" else ": "
-    return [Problem(f"{entry.where}{item}{joint}{message[:1].lower()}{message[1:]}", _line(path))]
+    text = f"{entry.where}{item}{joint}{message[:1].lower()}{message[1:]}"
+    return [Problem(text, _line(path) if not entry.from_file else _content_of(path, entry))]
 
 
 def _rule_fix(rule: str) -> str:
@@ -243,9 +244,16 @@ def _rule_fix(rule: str) -> str:
 
 
 def _line(path: shape.Path) -> str:
+    return f"{shape.variable(path)}={_example(path)}"
+
+
+def _content_of(path: shape.Path, entry: Entry) -> str:
+    return f'echo "{_example(path)}" >{entry.beside / str(entry.value)}'
+
+
+def _example(path: shape.Path) -> str:
     leaf = shape.find(path)
-    example = leaf.field.examples[0] if leaf and leaf.field.examples else "…"
-    return f"{shape.variable(path)}={example}"
+    return str(leaf.field.examples[0]) if leaf and leaf.field.examples else "…"
 
 
 def _dotted(name: str) -> str:

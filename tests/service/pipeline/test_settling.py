@@ -6,11 +6,13 @@ from collections import Counter
 import orjson
 import pytest
 
-from service.pipeline.settling import Settling
+from service.pipeline.settling import SETTLE_WITHIN, Settling
 from service.sandbox.subscriber import Answers
 from storage import endpoints
 from storage.errors import StorageError
-from storage.records import LaneKind
+from storage.outbox import Settled
+from storage.records import Attempt, LaneKind
+from tests.service.pipeline.parties import SECOND
 from tests.service.pipeline.rig import Rig, open_rig
 from tests.service.pipeline.steps import ended, sending, soon
 from tests.traps import lift_trap, set_trap
@@ -258,3 +260,13 @@ async def test_failures_that_a_person_forgave_meanwhile_are_neither_written_nor_
     await still.run("UPDATE endpoints SET health = NULL")
     await settling.write(worker.lane, worker.lane, stands, now=still.clock())
     assert await still.rows("SELECT status, health FROM endpoints") == [("active", None)]
+
+
+def test_results_wait_for_company_by_no_clock_that_was_set_back(rig: Rig) -> None:
+    attempt = Attempt(
+        delivery_id="dlv_1", number=1, at=0, duration_ms=1, status_code=204, error_class=None, response_head=None
+    )
+    settling, now = Settling(rig.recorder), 10 * SECOND
+    settling.add(Settled(delivery_id="dlv_1", was=0, since=None, status="delivered", due_at=None, attempt=attempt), now)
+    assert settling.due_at(now + 1, more_to_come=True) == now + SETTLE_WITHIN
+    assert settling.due_at(now - SECOND, more_to_come=True) == now - SECOND

@@ -222,6 +222,12 @@ def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
     assert "absent.toml cannot be read: No such file" in refused({}, tmp_path / "absent.toml")
 
 
+def test_what_is_wrong_in_a_secrets_file_is_mended_in_that_file(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("short")
+    told = refused({"TASKRELAY_SECRET_KEYS_FILE": str(tmp_path / "keys")})
+    assert f'echo "$(openssl rand -base64 32)" >{tmp_path}/keys' in told and "TASKRELAY_SECRET_KEYS=" not in told
+
+
 def test_a_port_set_by_kubernetes_is_recognised() -> None:
     assert "enableServiceLinks: false" in refused({"TASKRELAY_PORT": "tcp://10.0.0.1:80"})
 
