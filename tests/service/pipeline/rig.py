@@ -481,6 +481,7 @@ class Rig:
         fruitless = 0
         async with asyncio.timeout(60):
             while True:
+                ending = any(map(in_flight, self.workers.values()))
                 moved = await self.claim()
                 for worker in list(self.workers.values()):
                     if not worker.lost:
@@ -494,7 +495,7 @@ class Rig:
                 elif self._due():
                     fruitless += 1
                     assert fruitless < FRUITLESS, f"busy loop: {self._due()} say they have work and do none"
-                else:
+                elif not ending:  # else it may have left work for another lane since that was asked for
                     return
 
     def _tick(self) -> bool:
