@@ -54,7 +54,7 @@ class Outputs:
         task_id = self._context.tokens.read_output(request.path_params["token"])
         task = await self._read(task_id) if task_id is not None else None
         why, at = "", 0
-        if task is not None and links.standing(task, self._context.clock()) in TOO_OLD:
+        if task_id and task is not None and links.standing(task, self._context.clock()) in TOO_OLD:
             try:
                 task = await self._renewed(task)
                 why = (
@@ -65,6 +65,7 @@ class Outputs:
                 at = self._context.clock() + links.again_after(Standing.DEAD)
             except NotAsked as reason:
                 why, at = str(reason), reason.at
+                task = await self._read(task_id)  # others may have got a new link since it was read
         if task is None:
             raise Problem("not_found", "There is nothing at this link.")
         return self._told(task, why, at)

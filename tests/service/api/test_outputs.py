@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import TypeVar
 
 import httpx
 import pytest
@@ -12,9 +13,11 @@ from service.api.app import Api, create_app
 from service.core.observation import Claim, Observation, Reading, Source
 from service.core.times import DAY, SECOND
 from storage import lanes
-from storage.database import Connection
+from storage.database import Connection, Database, Unit
 from storage.records import LaneKind, Output
 from tests.service.api.house import VIDEO, House, order, until
+
+T = TypeVar("T")
 
 BELLS = "SELECT count(*) FROM observations WHERE source = 'reader'"
 RENEWED = "https://cdn.example.net/a.mp4?sig=2"
@@ -145,6 +148,41 @@ async def test_a_reader_who_leaves_takes_no_answer_from_the_others(
     await asyncio.gather(first, return_exceptions=True)
     await answers(house, task_id, Claim.SUCCEEDED, RENEWED)
     assert (await second).headers["location"] == RENEWED
+
+
+class Holding:
+    """A database that keeps back the first answer it gives, until it is let go."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.held, self.go = asyncio.Event(), asyncio.Event()
+
+    async def read(self, unit: Unit[T]) -> T:
+        found = await self._database.read(unit)
+        if not self.held.is_set():
+            self.held.set()
+            await self.go.wait()
+        return found
+
+
+async def test_a_reader_who_looked_before_another_got_the_new_link_gets_it_too(
+    client: httpx.AsyncClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "WAIT_SECONDS", 60.0)
+    task_id = await made(house, client)
+    house.clock.advance(3600)
+    database = Holding(house.context.database)
+    app = create_app(replace(house.context, database=database))  # type: ignore[arg-type]
+    async with house.client(app, "") as anybody:
+        late = asyncio.create_task(anybody.get(link(house, task_id)))
+        await database.held.wait()
+        quick = asyncio.create_task(anybody.get(link(house, task_id)))
+        await until(lambda: house.context.watch.waiting > 0)
+        await answers(house, task_id, Claim.SUCCEEDED, RENEWED)
+        assert (await quick).headers["location"] == RENEWED
+        database.go.set()
+        assert (await late).headers["location"] == RENEWED
+    assert await bells(house) == 1
 
 
 async def test_a_provider_that_does_not_answer_in_time_is_a_503_and_is_rung_for_once(
