@@ -12,6 +12,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httptools
@@ -102,6 +103,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = self._framing = self._surplus = 0
         self._held = b""  # came, and is parsed once fewer requests wait
         self._running: RequestResponseCycle | None = None
+        self._answering = False  # a request that is begun now came before that answer
         self._fault: Refusal | None = None  # what the parser stopped for
         self._framed: list[
             bytes
@@ -282,10 +284,15 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        if self._answering:
+            self.crowd.queue(partial(super()._start_asgi_task, cycle, app), self.loop)
+        else:
+            super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
+        self._answering = True
         super().on_response_complete()
+        self._answering = False
         if self.transport.is_closing():
             self._wait(self.patience.linger_seconds)
             return

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv6Network
@@ -38,6 +39,7 @@ class Crowd:
     held: Counter[str] = field(default_factory=Counter)
     total: int = 0
     blamed: dict[str, float] = field(default_factory=dict)  # until when
+    turns: deque[Callable[[], None]] = field(default_factory=deque)  # requests that wait to be started
 
     def enter(self, peer: str | None, now: float) -> tuple[Room, str | None]:
         """Count a new connection. Returns what there is for it, and what to give back to `leave`. `now`: seconds of any clock."""
@@ -70,6 +72,21 @@ class Crowd:
             self.blamed = {one: until for one, until in self.blamed.items() if until > now}
         if len(self.blamed) < REMEMBERED:
             self.blamed[owner] = now + BLAMED_SECONDS
+
+    def queue(self, start: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        """Start a request that was sent before its client had the answer to another: of all such, one in each pass of the loop.
+
+        Twenty connections with thousands of them kept everybody else waiting for 0.4 s when each had its turn in each pass.
+        """
+        self.turns.append(start)
+        if len(self.turns) == 1:
+            loop.call_soon(self._turn, loop)
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        start = self.turns.popleft()
+        if self.turns:
+            loop.call_soon(self._turn, loop)
+        start()
 
     def owner(self, peer: str | None) -> str | None:
         """Whom a peer's connections are counted for; None when for nobody."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_network
@@ -401,6 +402,27 @@ async def test_whoever_sends_requests_without_reading_answers_is_not_read_furthe
         await asyncio.wait([waiting], timeout=0.2)
         assert not waiting.done() and len(connection.pipeline) <= PIPELINED and len(connection._held) < 600_000
         waiting.cancel()
+
+
+async def test_of_requests_sent_ahead_of_their_answers_one_starts_in_each_pass_of_the_loop() -> None:
+    passes, started = 0, dict[tuple[str, int], list[int]]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        started.setdefault(scope["client"], []).append(passes)
+        await plain(scope, receive, send)
+
+    async with serving(app, NEVER) as place:
+        opened = [await place.connect(GET * 30) for _ in range(10)]
+        while sum(map(len, started.values())) < 10 * 30:
+            await asyncio.sleep(0)
+            passes += 1
+        for reader, _ in opened:
+            for _ in range(30):
+                await answer(reader)
+    at_once = Counter(at for ones in started.values() for at in ones[1:] if at > 0)  # else before it was counted
+    assert len(at_once) > 100 and max(at_once.values()) <= 2, (
+        "this count may come before it in one pass and behind it in the next"
+    )
 
 
 async def test_of_answers_that_nobody_reads_the_oldest_go_when_there_are_too_many(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from ipaddress import ip_network
 
 from service.net.crowd import BLAMED_MOST, BLAMED_SECONDS, REMEMBERED, SPARE, Crowd, Room
@@ -63,3 +64,17 @@ def test_the_blame_of_many_addresses_is_bounded_and_forgotten_in_time() -> None:
     crowd.blame(HERE, BLAMED_SECONDS)
     assert crowd.blamed == {HERE: 2 * BLAMED_SECONDS}
     crowd.blame(None, 0.0)
+
+
+async def test_what_is_queued_starts_in_turn_one_in_each_pass_of_the_loop() -> None:
+    crowd, started, loop = Crowd(), list[str](), asyncio.get_running_loop()
+    for name in "abc":
+        crowd.queue(lambda name=name: started.append(name), loop)  # type: ignore[misc]
+    seen = []
+    for _ in range(3):
+        await asyncio.sleep(0)
+        seen.append("".join(started))
+    assert seen == ["a", "ab", "abc"] and not crowd.turns
+    crowd.queue(lambda: started.append("d"), loop)
+    await asyncio.sleep(0)
+    assert started[-1] == "d"
