@@ -28,6 +28,11 @@ def there(monkeypatch: pytest.MonkeyPatch, *, free: int = 8 << 30, flag: int = 0
 
 
 def test_garbage_is_searched_while_tests_run() -> None:
+    assert gc.isenabled()
+    gc.unfreeze()
+    thrift.collecting()
+    assert not gc.isenabled()
+    thrift.collected()
     assert gc.isenabled() and gc.get_freeze_count() > 0
 
 
