@@ -124,9 +124,10 @@ class Watch:
             with self.listening(key) as rung:
                 while True:
                     rung.clear()
+                    closed = self._closed  # at the end too what is true then: a change while we look is looked at
                     seen = await look()
                     left = end - asyncio.get_running_loop().time()
-                    if enough(seen) or left <= 0 or self._closed:
+                    if enough(seen) or left <= 0 or closed:
                         return seen
                     await rest(rung, min(left, pace.seconds(held=held(seen))))
         finally:

@@ -98,6 +98,76 @@ def test_in_a_loop_it_cancels_the_task_and_leaves_the_handler_as_it_was() -> Non
     assert ended(_flush_left(text)) == (0, "undone\nTrue\n", "")
 
 
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "frame.f_code.co_name == 'loop'",  # while it is made
+        "frame.f_code.co_name == 'add' and 'weakref' in frame.f_code.co_filename",  # its task is made, and not yet among all tasks
+        "event == 'return' and frame.f_code.co_name == 'getsignal'",  # asked by whoever is about to listen
+        "frame.f_code.co_name == 'run_until_complete'",
+    ],
+)
+def test_a_task_that_is_interrupted_before_it_has_begun_does_nothing(moment: str) -> None:
+    text = f"""
+        import asyncio, signal, sys
+        from service.cli import app
+        from service.cli.stopping import run
+        def loop(): return asyncio.new_event_loop()
+        async def task():
+            print("began", flush=True)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            print("went on", flush=True)
+        def profile(frame, event, arg):
+            if {moment}:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+        def command(arguments):
+            sys.setprofile(profile)
+            run(task(), loop_factory=loop)
+        app._run = command
+        sys.exit(app.run([], interruptible=True))
+    """
+    assert ended(_flush_left(text)) == (130, "", "")
+
+
+def test_a_termination_in_a_loop_undoes_what_was_begun() -> None:
+    text = """
+        import asyncio, signal, sys
+        from service.cli import app
+        from service.cli.stopping import run
+        async def task():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0)
+                print("undone", flush=True)
+        app._run = lambda arguments: run(task())
+        sys.exit(app.run([], interruptible=True))
+    """
+    assert ended(_flush_left(text)) == (143, "undone\n", "")
+
+
+def test_whoever_interrupts_twice_does_not_wait_for_what_is_undone() -> None:
+    text = """
+        import asyncio, signal, sys
+        from service.cli import app
+        from service.cli.stopping import run
+        async def task():
+            try:
+                signal.raise_signal(signal.SIGINT)
+                await asyncio.sleep(60)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+                await asyncio.sleep(60)
+                print("undone", flush=True)
+        app._run = lambda arguments: run(task())
+        sys.exit(app.run([], interruptible=True))
+    """
+    assert ended(_flush_left(text)) == (130, "", "")
+
+
 def test_a_loop_leaves_an_interruption_that_was_switched_off_so() -> None:
     text = """
         import signal

@@ -83,6 +83,21 @@ async def test_closing_sends_everybody_home_and_lets_nobody_in() -> None:
     assert await asyncio.wait_for(watch.until("task_1", seen.look, bool, seconds=60), 30) == 0
 
 
+async def test_at_the_end_everybody_sees_what_was_changed_while_he_looked() -> None:
+    watch, known = Watch(look_again_seconds=NEVER), 0
+
+    async def look() -> int:
+        nonlocal known
+        seen = known
+        if not known:  # committed behind the look's back, and then the end
+            known = 1
+            watch.changed(["task_1"])
+            watch.close()
+        return seen
+
+    assert await asyncio.wait_for(watch.until("task_1", look, lambda _: False, seconds=60), 30) == 1
+
+
 async def test_who_listens_is_told_of_every_change_and_of_the_end() -> None:
     watch = Watch(most=0)
     with watch.listening("prj_1") as rung:
