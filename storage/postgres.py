@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import asyncpg
 
 from storage import connecting, dialect, migrate
+from storage.closing import to_its_end
 from storage.database import EVERYTHING, Key, Params, Postgres, Unit
 from storage.errors import CommitUnknown, Unavailable, Unreached
 from storage.groups import Failed, Groups
@@ -161,7 +162,7 @@ class PostgresDatabase:
         self._closed = True
         if self._closing is None:
             self._closing = asyncio.create_task(self._finish())
-        await asyncio.shield(self._closing)
+        await to_its_end(self._closing)
 
     async def _finish(self) -> None:
         await self._groups.finish()

@@ -23,6 +23,7 @@ import aiosqlite
 import orjson
 
 from storage import dialect, files, migrate
+from storage.closing import to_its_end
 from storage.database import Key, Params, Unit
 from storage.errors import Busy, Duplicate, Full, Missing, StorageError, Unavailable
 from storage.groups import Failed, Groups
@@ -205,8 +206,7 @@ class SQLiteDatabase:
         self._closed = True
         if self._closing is None:
             self._closing = asyncio.create_task(self._finish())
-        # Shielded: cancelling a caller would cancel the runner, and the accepted units' callers would never hear.
-        await asyncio.shield(self._closing)
+        await to_its_end(self._closing)
 
     async def _finish(self) -> None:
         await self._groups.finish()
@@ -244,6 +244,7 @@ async def _connect(path: str, opened: list[Wire], pace: Pace | None) -> Wire:
         opened.append(connection)
     else:
         connection = aiosqlite.connect(path, **how)
+        connection._thread.daemon = True  # a process that ends without a word, at a second Ctrl-C, is not held up by it
         opened.append(connection)
         await connection
     await on_thread(connection, _configure, connection._conn, path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -16,7 +18,7 @@ import pytest
 from storage import groups, projects, sqlite
 from storage.database import Connection, Unit
 from storage.errors import Busy, StorageError, Unavailable
-from storage.sqlite import SQLiteDatabase, on_thread
+from storage.sqlite import Inline, SQLiteDatabase, on_thread
 from tests.storage.builders import project
 from tests.storage.children import child, heard, tell
 from tests.storage.conftest import Clock
@@ -241,6 +243,34 @@ async def test_closing_does_not_take_the_reader_that_a_waiting_read_was_promised
     async with asyncio.timeout(30):
         assert await waiting == []
         await asyncio.gather(writing, closing, *busy)
+
+
+async def test_who_is_cancelled_while_he_closes_leaves_no_thread(lite: SQLiteDatabase) -> None:
+    """The loop of a command that is interrupted ends with it: a thread left then would hold the process up for ever."""
+    threads = [
+        connection._thread for connection in (*lite._readers, lite._writer) if not isinstance(connection, Inline)
+    ]
+    assert len(threads) == 3 and all(thread.is_alive() for thread in threads)
+    closing = asyncio.create_task(lite.close())
+    for _ in range(3):
+        await asyncio.sleep(0)
+        closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_process_that_ends_without_closing_its_database_ends(path: str) -> None:
+    text = """
+import asyncio, sys, time
+from storage.database import open_database
+async def main():
+    global kept
+    kept = await open_database(sys.argv[1], clock=time.time_ns)
+asyncio.run(main())
+sys.exit(7)
+"""
+    assert subprocess.run([sys.executable, "-c", text, f"sqlite:///{path}"], timeout=100).returncode == 7
 
 
 # Foreign writers
