@@ -39,7 +39,17 @@ trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 body=$folder/body
 
-ask() { # METHOD PATH [BODY]: the answer into $body, its status into $status. The key is not among the arguments, which ps shows.
+ask() { # METHOD PATH [BODY]: the answer into $body, its status into $status. As any client should, again when a door was lost on the way.
+  for pause in 1 3 0; do
+    once "$@"
+    case "$status" in
+    502 | 503 | 504) [ "$pause" = 0 ] || { echo "  ..  $1 $2: $status, again in $pause s" && sleep "$pause"; } ;;
+    *) return ;;
+    esac
+  done
+}
+
+once() { # The key is not among the arguments, which ps shows. An order that is sent twice under one Idempotency-Key is bought once.
   {
     printf 'url = "%s%s"\nrequest = "%s"\n' "$url" "$2" "$1"
     printf 'header = "Authorization: Bearer %s"\n' "$TASKRELAY_KEY"
@@ -47,6 +57,7 @@ ask() { # METHOD PATH [BODY]: the answer into $body, its status into $status. Th
     if [ $# -gt 2 ]; then
       printf '%s' "$3" >"$folder/sent"
       printf 'header = "Content-Type: application/json"\ndata-binary = "@%s"\n' "$folder/sent"
+      printf 'header = "Idempotency-Key: smoke-%s"\n' "${folder##*/}"
     fi
   } >"$folder/curl"
   : >"$body"

@@ -12,12 +12,16 @@ import secrets
 import shutil
 import signal
 import subprocess
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
 from service.cli.demo.play import settings_for
@@ -164,6 +168,67 @@ def test_a_wrong_key_and_a_wrong_model_are_told_as_such(scaled: Scaled) -> None:
     assert (ended.returncode, "FAIL  the key is taken: 401 instead of 200" in ended.stdout) == (1, True)
     ended = smoke(scaled, SMOKE_MODEL="kling-9")
     assert (ended.returncode, "could be sent: 422 instead of 200" in ended.stdout) == (1, True)
+
+
+class Losing(BaseHTTPRequestHandler):
+    """In front of a stack, as a proxy whose door is lost after it was given the request: so many of each kind get no answer of its own."""
+
+    stack: str
+    losses: int
+    lost: Counter[str]
+
+    def do_GET(self) -> None:
+        self._pass_on(None)
+
+    def do_POST(self) -> None:
+        self._pass_on(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _pass_on(self, body: bytes | None) -> None:
+        names = ("Authorization", "Content-Type", "Idempotency-Key")
+        headers = {name: self.headers[name] for name in names if name in self.headers}
+        answer = httpx.request(self.command, self.stack + self.path, headers=headers, content=body, timeout=75)
+        kind = f"{self.command} {self.path.partition('task_')[0]}"
+        if self.lost[kind] < self.losses:
+            self.lost[kind] += 1
+            answer = httpx.Response(502)
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def losing(scaled: Scaled, losses: int) -> Iterator[tuple[Scaled, Counter[str]]]:
+    lost: Counter[str] = Counter()
+    handler = type("Handler", (Losing,), {"stack": scaled.url, "losses": losses, "lost": lost})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as front:
+        threading.Thread(target=front.serve_forever, daemon=True).start()
+        yield replace(scaled, url=f"http://127.0.0.1:{front.server_port}"), lost
+        front.shutdown()
+
+
+def tasks_of(scaled: Scaled) -> int:
+    answer = httpx.get(f"{scaled.url}/v1/tasks?limit=100", headers={"authorization": f"Bearer {scaled.key}"})
+    return len(answer.json()["data"])
+
+
+def test_a_door_that_is_lost_with_each_kind_of_request_costs_a_second_and_buys_nothing_twice(scaled: Scaled) -> None:
+    before = tasks_of(scaled)
+    with losing(scaled, 1) as (front, lost):
+        ended = smoke(front, "--buy")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "..  POST /v1/tasks: 502, again in 1 s" in ended.stdout and len(lost) >= 6
+    assert tasks_of(scaled) == before + 1
+
+
+def test_doors_that_stay_away_fail_it(scaled: Scaled) -> None:
+    with losing(scaled, 99) as (front, lost):
+        ended = smoke(front, "--buy")
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (1, "FAIL  the process answers: 502 instead of 200: ")
+    assert lost == {"GET /livez": 3}
 
 
 def test_a_door_and_a_worker_less_it_still_passes(scaled: Scaled) -> None:
