@@ -55,7 +55,7 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-class Holding:
+class Signals:
     """What a loop hears, from before it is made until it is closed: `number` of the first signal. It cancels the task that runs.
 
     asyncio's own handler cannot be used: it is put in place after the task is made, and forgets what it heard before it has begun. An
@@ -68,7 +68,7 @@ class Holding:
         self._before: dict[int, Handler] = {}
         self._task: asyncio.Task[Any] | None = None
 
-    def __enter__(self) -> Holding:
+    def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 before = signal.getsignal(number)
@@ -103,8 +103,8 @@ class Holding:
 def run(main: Coroutine[Any, Any, T], loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> T:
     """`asyncio.run`, which at Ctrl-C and SIGTERM cancels `main` where it stands, and then does what the signal did before."""
     try:
-        with Holding() as holding, asyncio.Runner(loop_factory=loop_factory) as runner:
-            return runner.run(holding.cancelled(main))
+        with Signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(signals.cancelled(main))
     finally:
         if inspect.getcoroutinestate(main) == inspect.CORO_CREATED:
             main.close()  # else Python says that nobody awaited it

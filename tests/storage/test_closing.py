@@ -28,7 +28,11 @@ async def test_who_is_cancelled_again_and_again_waits_to_the_end_and_is_cancelle
 
 
 async def test_a_limit_is_heard_of_once_it_has_ended() -> None:
-    closing = asyncio.create_task(asyncio.sleep(0.01))
+    async def close() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    closing = asyncio.create_task(close())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await to_its_end(closing)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 import httpx
 import pytest
@@ -16,8 +16,7 @@ from storage import lanes
 from storage.database import Connection, Database, Unit
 from storage.records import LaneKind, Output
 from tests.service.api.house import VIDEO, House, order, until
-
-T = TypeVar("T")
+from tests.service.api.test_stream import Flaky
 
 BELLS = "SELECT count(*) FROM observations WHERE source = 'reader'"
 RENEWED = "https://cdn.example.net/a.mp4?sig=2"
@@ -150,15 +149,15 @@ async def test_a_reader_who_leaves_takes_no_answer_from_the_others(
     assert (await second).headers["location"] == RENEWED
 
 
-class Holding:
+class Late(Flaky):
     """A database that keeps back the first answer it gives, until it is let go."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, inner: Database) -> None:
+        super().__init__(inner)
         self.held, self.go = asyncio.Event(), asyncio.Event()
 
-    async def read(self, unit: Unit[T]) -> T:
-        found = await self._database.read(unit)
+    async def read(self, unit: Unit[Any], /) -> Any:
+        found = await super().read(unit)
         if not self.held.is_set():
             self.held.set()
             await self.go.wait()
@@ -171,8 +170,8 @@ async def test_a_reader_who_looked_before_another_got_the_new_link_gets_it_too(
     monkeypatch.setattr(outputs, "WAIT_SECONDS", 60.0)
     task_id = await made(house, client)
     house.clock.advance(3600)
-    database = Holding(house.context.database)
-    app = create_app(replace(house.context, database=database))  # type: ignore[arg-type]
+    database = Late(house.context.database)
+    app = create_app(replace(house.context, database=database))
     async with house.client(app, "") as anybody:
         late = asyncio.create_task(anybody.get(link(house, task_id)))
         await database.held.wait()

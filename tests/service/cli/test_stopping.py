@@ -87,7 +87,7 @@ def test_in_a_loop_it_cancels_the_task_and_leaves_the_handler_as_it_was() -> Non
         async def task():
             try:
                 signal.raise_signal(signal.SIGINT)
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 await asyncio.sleep(0)
                 print("undone", flush=True)
@@ -107,7 +107,10 @@ def test_in_a_loop_it_cancels_the_task_and_leaves_the_handler_as_it_was() -> Non
         "frame.f_code.co_name == 'run_until_complete'",
     ],
 )
-def test_a_task_that_is_interrupted_before_it_has_begun_does_nothing(moment: str) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_task_that_is_interrupted_before_it_has_begun_does_nothing(
+    moment: str, number: signal.Signals, code: int
+) -> None:
     text = f"""
         import asyncio, signal, sys
         from service.cli import app
@@ -121,14 +124,73 @@ def test_a_task_that_is_interrupted_before_it_has_begun_does_nothing(moment: str
         def profile(frame, event, arg):
             if {moment}:
                 sys.setprofile(None)
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal({int(number)})
         def command(arguments):
             sys.setprofile(profile)
             run(task(), loop_factory=loop)
         app._run = command
         sys.exit(app.run([], interruptible=True))
     """
+    assert ended(_flush_left(text)) == (code, "", "")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "frame.f_code.co_name == '_run_until_complete_cb'",
+        "event == 'return' and frame.f_code.co_name == 'close' and frame.f_code.co_filename.endswith('runners.py')",  # all is closed
+    ],
+)
+def test_an_interruption_while_a_loop_is_closed_is_heard_once_it_is(moment: str) -> None:
+    text = f"""
+        import asyncio, signal, sys
+        from service.cli import app
+        from service.cli.stopping import run
+        async def task():
+            await asyncio.sleep(0)
+            print("done", flush=True)
+        def profile(frame, event, arg):
+            if {moment}:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+        def command(arguments):
+            sys.setprofile(profile)
+            run(task())
+            print("told", flush=True)
+        app._run = command
+        sys.exit(app.run([], interruptible=True))
+    """
+    assert ended(_flush_left(text)) == (130, "done\n", "")
+
+
+def test_a_loop_that_goes_to_sleep_hears_it_at_once() -> None:
+    text = """
+        import asyncio, signal, sys
+        from service.cli import app
+        from service.cli.stopping import run
+        def profile(frame, event, arg):
+            if event == "c_call" and arg.__name__ == "poll":
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+        async def task():
+            asyncio.get_running_loop().call_soon(sys.setprofile, profile)  # nothing is left to do after that
+            await asyncio.Event().wait()
+        app._run = lambda arguments: run(task())
+        sys.exit(app.run([], interruptible=True))
+    """
     assert ended(_flush_left(text)) == (130, "", "")
+
+
+def test_a_loop_of_another_thread_leaves_the_signals_alone() -> None:
+    text = """
+        import asyncio, signal, threading
+        from service.cli.stopping import run
+        async def task(): print(signal.getsignal(signal.SIGINT) is signal.default_int_handler, flush=True)
+        thread = threading.Thread(target=lambda: run(task()))
+        thread.start()
+        thread.join()
+    """
+    assert ended(_flush_left(text)) == (0, "True\n", "")
 
 
 def test_a_termination_in_a_loop_undoes_what_was_begun() -> None:
@@ -139,7 +201,7 @@ def test_a_termination_in_a_loop_undoes_what_was_begun() -> None:
         async def task():
             try:
                 signal.raise_signal(signal.SIGTERM)
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             finally:
                 await asyncio.sleep(0)
                 print("undone", flush=True)
@@ -154,14 +216,15 @@ def test_whoever_interrupts_twice_does_not_wait_for_what_is_undone() -> None:
         import asyncio, signal, sys
         from service.cli import app
         from service.cli.stopping import run
+        from storage.closing import to_its_end
         async def task():
+            loop = asyncio.get_running_loop()
             try:
                 signal.raise_signal(signal.SIGINT)
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             finally:
-                signal.raise_signal(signal.SIGINT)
-                await asyncio.sleep(60)
-                print("undone", flush=True)
+                loop.call_soon(signal.raise_signal, signal.SIGINT)
+                await to_its_end(asyncio.create_task(asyncio.Event().wait()))
         app._run = lambda arguments: run(task())
         sys.exit(app.run([], interruptible=True))
     """

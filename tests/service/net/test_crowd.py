@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from ipaddress import ip_network
 
 from service.net.crowd import BLAMED_MOST, BLAMED_SECONDS, REMEMBERED, SPARE, Crowd, Room
@@ -69,7 +70,7 @@ def test_the_blame_of_many_addresses_is_bounded_and_forgotten_in_time() -> None:
 async def test_what_is_queued_starts_in_turn_one_in_each_pass_of_the_loop() -> None:
     crowd, started, loop = Crowd(), list[str](), asyncio.get_running_loop()
     for name in "abc":
-        crowd.queue(lambda name=name: started.append(name), loop)  # type: ignore[misc]
+        crowd.queue(partial(started.append, name), loop)
     seen = []
     for _ in range(3):
         await asyncio.sleep(0)
